@@ -1,0 +1,70 @@
+// Package bitstream reads what a codec's bytes say: parameter sets become size, rate
+// and RFC 6381 name, payloads become NAL units and OBUs, and a payload from outside
+// becomes the one shape that media.Codec documents.
+package bitstream
+
+import (
+	"errors"
+	"iter"
+
+	"onair/internal/media"
+)
+
+var errNotYet = errors.New("not implemented yet")
+
+// OBU is one open bitstream unit of AV1.
+type OBU struct {
+	// Type is the obu_type (AV1 specification, section 6.2.2).
+	Type uint8
+	// Payload is what follows the header and the size field.
+	Payload []byte
+	// Raw is the whole unit with header and size field.
+	Raw []byte
+}
+
+// Describe returns a copy of t with its size, rates, channels and codec string filled in from its codec and Config.
+func Describe(t *media.Track) (*media.Track, error) { return nil, errNotYet }
+
+// IsKey reports whether decoding can start at the access unit.
+func IsKey(c media.Codec, accessUnit []byte) bool { return false }
+
+// NALUs walks the NAL units of an access unit, each behind a 4-byte length.
+func NALUs(accessUnit []byte) iter.Seq2[[]byte, error] { return func(func([]byte, error) bool) {} }
+
+// OBUs walks the OBUs of a temporal unit in the low-overhead format.
+func OBUs(temporalUnit []byte) iter.Seq2[OBU, error] { return func(func(OBU, error) bool) {} }
+
+// Normalize brings an access unit from outside into the shape that media.Codec documents.
+func Normalize(t *media.Track, accessUnit []byte) (out []byte, params []byte, err error) {
+	return accessUnit, nil, nil
+}
+
+// SamplesPerPacket is the number of ticks (of a timescale of t.SampleRate) an audio packet lasts; 0 if it varies.
+func SamplesPerPacket(t *media.Track) int { return 0 }
+
+// Duration is how long the audio packet lasts, in ticks of t.Timescale; 0 if unknown.
+func Duration(t *media.Track, data []byte) int64 { return 0 }
+
+// Size is the frame size a VP8 or VP9 key frame declares; 0, 0 if it is none.
+func Size(c media.Codec, keyFrame []byte) (width, height int) { return 0, 0 }
+
+// AVCC builds the content of an avcC box; nil if the parameter sets are unusable.
+func AVCC(sps, pps [][]byte) []byte { return nil }
+
+// HVCC builds the content of an hvcC box; nil if the parameter sets are unusable.
+func HVCC(vps, sps, pps [][]byte) []byte { return nil }
+
+// AV1C builds the content of an av1C box from a sequence header OBU; nil if it is unusable.
+func AV1C(sequenceHeader []byte) []byte { return nil }
+
+// VPCC builds the content of a vpcC box from a VP9 key frame; nil if it is none.
+func VPCC(keyFrame []byte) []byte { return nil }
+
+// OpusConfigFromHead turns an OpusHead (RFC 7845) into the content of a dOps box.
+func OpusConfigFromHead(head []byte) ([]byte, error) { return nil, errNotYet }
+
+// SplitAnnexB walks the NAL units of a byte stream (ITU-T H.264 annex B).
+func SplitAnnexB(b []byte) iter.Seq[[]byte] { return func(func([]byte) bool) {} }
+
+// FromAnnexB turns a byte stream access unit into NAL units behind 4-byte lengths.
+func FromAnnexB(b []byte) []byte { return nil }
