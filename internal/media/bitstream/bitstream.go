@@ -22,14 +22,8 @@ type OBU struct {
 	Raw []byte
 }
 
-// Describe returns a copy of t with its size, rates, channels and codec string filled in from its codec and Config.
-func Describe(t *media.Track) (*media.Track, error) { return nil, errNotYet }
-
 // IsKey reports whether decoding can start at the access unit.
 func IsKey(c media.Codec, accessUnit []byte) bool { return false }
-
-// NALUs walks the NAL units of an access unit, each behind a 4-byte length.
-func NALUs(accessUnit []byte) iter.Seq2[[]byte, error] { return func(func([]byte, error) bool) {} }
 
 // OBUs walks the OBUs of a temporal unit in the low-overhead format.
 func OBUs(temporalUnit []byte) iter.Seq2[OBU, error] { return func(func(OBU, error) bool) {} }
@@ -45,12 +39,6 @@ func SamplesPerPacket(t *media.Track) int { return 0 }
 // Duration is how long the audio packet lasts, in ticks of t.Timescale; 0 if unknown.
 func Duration(t *media.Track, data []byte) int64 { return 0 }
 
-// Size is the frame size a VP8 or VP9 key frame declares; 0, 0 if it is none.
-func Size(c media.Codec, keyFrame []byte) (width, height int) { return 0, 0 }
-
-// AVCC builds the content of an avcC box; nil if the parameter sets are unusable.
-func AVCC(sps, pps [][]byte) []byte { return nil }
-
 // HVCC builds the content of an hvcC box; nil if the parameter sets are unusable.
 func HVCC(vps, sps, pps [][]byte) []byte { return nil }
 
@@ -62,9 +50,3 @@ func VPCC(keyFrame []byte) []byte { return nil }
 
 // OpusConfigFromHead turns an OpusHead (RFC 7845) into the content of a dOps box.
 func OpusConfigFromHead(head []byte) ([]byte, error) { return nil, errNotYet }
-
-// SplitAnnexB walks the NAL units of a byte stream (ITU-T H.264 annex B).
-func SplitAnnexB(b []byte) iter.Seq[[]byte] { return func(func([]byte) bool) {} }
-
-// FromAnnexB turns a byte stream access unit into NAL units behind 4-byte lengths.
-func FromAnnexB(b []byte) []byte { return nil }
