@@ -1,0 +1,250 @@
+package flv
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+)
+
+// Message is one audio or video message: the body is Head and then Data, which are kept
+// apart so that the payload is not copied.
+type Message struct {
+	Kind media.Kind
+	// Timestamp is in milliseconds, modulo 2^32.
+	Timestamp uint32
+	Head      []byte
+	// Data is shared with the packet that it came from.
+	Data []byte
+}
+
+// Body returns the message's body in one piece.
+func (m Message) Body() []byte { return append(append([]byte(nil), m.Head...), m.Data...) }
+
+// Muxer turns packets into message bodies: H.264, AAC and MP3 of the first track of
+// their kind as the legacy tags that every player knows, everything else as Enhanced
+// RTMP, further tracks as multitrack messages. Tracks are numbered in the order in
+// which Add or Packet met them. It is not safe for concurrent use.
+type Muxer struct {
+	tracks []*muxTrack
+	video  int
+	audio  int
+}
+
+type muxTrack struct {
+	index int
+	// newest is the version whose sequence header was written; nil if none was.
+	newest *media.Track
+	last   *media.Track
+}
+
+// Add makes room for a track, so that its number does not depend on whose packet comes
+// first, and tells it in Metadata. A newer version of a track that is known replaces it.
+func (m *Muxer) Add(t *media.Track) error {
+	if FourCC(t.Codec) == "" {
+		return fault.New(fault.Unsupported, "send over RTMP", t.Codec.String(), "RTMP has no name for the codec",
+			"Use H.264, HEVC, AV1 or VP9 and AAC, Opus, AC-3, MP3 or FLAC")
+	}
+	m.find(t).last = t
+	return nil
+}
+
+func (m *Muxer) find(t *media.Track) *muxTrack {
+	for _, mt := range m.tracks {
+		if mt.last.ID == t.ID && mt.last.Kind() == t.Kind() {
+			return mt
+		}
+	}
+	mt := &muxTrack{last: t}
+	count := &m.video
+	if t.Kind() == media.Audio {
+		count = &m.audio
+	}
+	mt.index = *count
+	*count++
+	m.tracks = append(m.tracks, mt)
+	return mt
+}
+
+// Metadata returns the values of an onMetaData message for the tracks known so far,
+// the way OBS writes them.
+func (m *Muxer) Metadata() Metadata {
+	out := Metadata{"duration": 0.0, "fileSize": 0.0}
+	videos, audios := Metadata{}, Metadata{}
+	for _, mt := range m.tracks {
+		t, at := mt.last, out
+		if mt.index > 0 {
+			at = Metadata{}
+			into := videos
+			if t.Kind() == media.Audio {
+				into = audios
+			}
+			into[strconv.Itoa(mt.index)] = at
+		}
+		if t.Kind() == media.Video {
+			at["videocodecid"] = float64(videoAVC)
+			if t.Codec != media.H264 {
+				at["videocodecid"] = float64(fourCC(FourCC(t.Codec)))
+			}
+			at["width"], at["height"] = float64(t.Width), float64(t.Height)
+			if t.FrameRate > 0 {
+				at["framerate"] = t.FrameRate
+			}
+			continue
+		}
+		at["audiocodecid"] = float64(soundAAC)
+		switch t.Codec {
+		case media.AAC:
+		case media.MP3:
+			at["audiocodecid"] = float64(soundMP3)
+		default:
+			at["audiocodecid"] = float64(fourCC(FourCC(t.Codec)))
+		}
+		at["audiosamplerate"], at["audiochannels"] = float64(t.SampleRate), float64(t.Channels)
+		at["stereo"] = t.Channels == 2
+	}
+	if len(videos) > 0 {
+		out["videoTrackIdInfoMap"] = videos
+	}
+	if len(audios) > 0 {
+		out["audioTrackIdInfoMap"] = audios
+	}
+	return out
+}
+
+// Headers returns the sequence headers of the tracks that were added and whose newest
+// version was not written yet. ts stamps them, in milliseconds.
+func (m *Muxer) Headers(ts uint32) ([]Message, error) {
+	var out []Message
+	for _, mt := range m.tracks {
+		if mt.newest == mt.last {
+			continue
+		}
+		h, err := header(mt.last, mt.index, ts)
+		if err != nil {
+			return out, err
+		}
+		mt.newest = mt.last
+		out = append(out, h...)
+	}
+	return out, nil
+}
+
+// Packet returns the message of a packet, behind the sequence header of its track if
+// that is new.
+func (m *Muxer) Packet(p *media.Packet) ([]Message, error) {
+	t := p.Track
+	dts := media.Rescale(p.DTS, int64(t.Timescale), Timescale)
+	cts := media.Rescale(p.PTS, int64(t.Timescale), Timescale) - dts
+	if cts < math.MinInt32>>8 || cts > math.MaxInt32>>8 {
+		return nil, fault.New(fault.Invalid, "send over RTMP", t.Codec.String(),
+			fmt.Sprintf("a frame is shown %d ms after it is decoded", cts), "")
+	}
+	var out []Message
+	mt := m.find(t)
+	if mt.newest != t {
+		if err := m.Add(t); err != nil {
+			return nil, err
+		}
+		h, err := header(t, mt.index, uint32(dts))
+		if err != nil {
+			return nil, err
+		}
+		mt.newest = t
+		out = h
+	}
+	return append(out, frame(p, mt.index, uint32(dts), int32(cts))), nil
+}
+
+// header makes the sequence header of a track; nothing for legacy MP3, which has none.
+func header(t *media.Track, index int, ts uint32) ([]Message, error) {
+	out := Message{Kind: t.Kind(), Timestamp: ts, Data: t.Config}
+	switch {
+	case index == 0 && t.Codec == media.H264:
+		out.Head = []byte{frameKey<<4 | videoAVC, legacyHeader, 0, 0, 0}
+	case index == 0 && t.Codec == media.AAC:
+		out.Head = []byte{soundAAC<<4 | 0x0f, legacyHeader}
+	case index == 0 && t.Codec == media.MP3:
+		return nil, nil
+	default:
+		out.Head = exHead(t, index, frameKey, exSequenceStart)
+	}
+	switch t.Codec {
+	case media.Opus:
+		head, err := opusHeadFrom(t.Config)
+		if err != nil {
+			return nil, err
+		}
+		out.Data = head
+	case media.FLAC:
+		if len(t.Config) < 8+streamInfoSize {
+			return nil, headerFault(t.Codec, errors.New("the configuration is too short"))
+		}
+		out.Data = t.Config[8 : 8+streamInfoSize] // what ffmpeg expects
+	case media.AC3, media.EAC3, media.MP3:
+		out.Data = nil
+	}
+	return []Message{out}, nil
+}
+
+// frame makes the message of a packet.
+func frame(p *media.Packet, index int, ts uint32, cts int32) Message {
+	t := p.Track
+	out := Message{Kind: t.Kind(), Timestamp: ts, Data: p.Data}
+	typ := byte(frameInter)
+	if p.Key {
+		typ = frameKey
+	}
+	offset := []byte{byte(cts >> 16), byte(cts >> 8), byte(cts)}
+	switch {
+	case index == 0 && t.Codec == media.H264:
+		out.Head = append([]byte{typ<<4 | videoAVC, legacyFrames}, offset...)
+	case index == 0 && t.Codec == media.AAC:
+		out.Head = []byte{soundAAC<<4 | 0x0f, legacyFrames}
+	case index == 0 && t.Codec == media.MP3:
+		out.Head = []byte{soundMP3<<4 | mp3Flags(t)}
+	case t.Codec != media.H264 && t.Codec != media.HEVC:
+		out.Head = exHead(t, index, typ, exCodedFrames)
+	case cts == 0:
+		out.Head = exHead(t, index, typ, exCodedFramesX)
+	default:
+		out.Head = append(exHead(t, index, typ, exCodedFrames), offset...)
+	}
+	return out
+}
+
+// exHead writes the ex header of a message with one track.
+func exHead(t *media.Track, index int, frameType, packetType byte) []byte {
+	first, multi := 0x80|frameType<<4, byte(exMultitrackVideo)
+	if t.Kind() == media.Audio {
+		first, multi = soundEx<<4, exMultitrackAudio
+	}
+	b := make([]byte, 0, 12)
+	if index == 0 {
+		b = append(b, first|packetType)
+		return append(b, FourCC(t.Codec)...)
+	}
+	b = append(b, first|multi, multitrackOne<<4|packetType)
+	b = append(b, FourCC(t.Codec)...)
+	return append(b, byte(index))
+}
+
+// mp3Flags are the rate, size and channel bits of a legacy MP3 body.
+func mp3Flags(t *media.Track) byte {
+	b := byte(2) // 16 bits a sample
+	switch {
+	case t.SampleRate >= 44100:
+		b |= 3 << 2
+	case t.SampleRate >= 22050:
+		b |= 2 << 2
+	case t.SampleRate >= 11025:
+		b |= 1 << 2
+	}
+	if t.Channels != 1 {
+		b |= 1
+	}
+	return b
+}
