@@ -50,3 +50,36 @@ func VPCC(keyFrame []byte) []byte { return nil }
 
 // OpusConfigFromHead turns an OpusHead (RFC 7845) into the content of a dOps box.
 func OpusConfigFromHead(head []byte) ([]byte, error) { return nil, errNotYet }
+
+// SampleAspect is the sample aspect ratio that t's parameter sets declare; 0, 0 if they
+// declare none.
+func SampleAspect(t *media.Track) (w, h int) {
+	if t.Kind() != media.Video {
+		return 0, 0
+	}
+	v, err := describeVideo(t)
+	if err != nil {
+		return 0, 0
+	}
+	return v.sarW, v.sarH
+}
+
+// CanonicalConfig returns t.Config as it must be written next to payloads of the shape
+// that media.Codec documents: NAL unit lengths of 4 bytes, whatever the encoder used,
+// and complete arrays of parameter sets for HEVC (hvc1). It is t.Config itself where
+// that says so already.
+func CanonicalConfig(t *media.Track) []byte {
+	i := -1
+	switch {
+	case t.Codec == media.H264 && len(t.Config) > 4:
+		i = 4
+	case t.Codec == media.HEVC && len(t.Config) > 22:
+		i = 21
+	}
+	if i < 0 || t.Config[i]&3 == 3 {
+		return t.Config
+	}
+	c := append([]byte(nil), t.Config...)
+	c[i] |= 3
+	return c
+}

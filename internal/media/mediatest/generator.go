@@ -175,7 +175,7 @@ func (g *Generator) nextIsVideo() bool {
 
 // videoTime is when the frame is due; n counts in decoding order.
 func (g *Generator) videoTime(n int64) time.Duration {
-	d := time.Duration(n * int64(g.o.RateDen) * int64(time.Second) / int64(g.o.RateNum))
+	d := time.Duration(media.Rescale(n*int64(g.o.RateDen), int64(g.o.RateNum), int64(time.Second)))
 	if g.o.VariableRate && n%int64(g.o.GOP) != 0 {
 		frame := int64(time.Second) * int64(g.o.RateDen) / int64(g.o.RateNum)
 		d += time.Duration((n*7919%61 - 30) * frame / 100)
@@ -184,7 +184,7 @@ func (g *Generator) videoTime(n int64) time.Duration {
 }
 
 func (g *Generator) audioTime(n int64) time.Duration {
-	return g.o.AudioDelay + time.Duration(n*int64(g.blockSamples())*int64(time.Second)/int64(g.o.SampleRate))
+	return g.o.AudioDelay + time.Duration(media.Rescale(n*int64(g.blockSamples()), int64(g.o.SampleRate), int64(time.Second)))
 }
 
 func (g *Generator) blockSamples() int {
