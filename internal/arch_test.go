@@ -1,0 +1,145 @@
+// Package internal_test guards the direction of imports between the packages of the
+// program. The table below is the one of ARCHITECTURE.md.
+package internal_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// allowed lists, for each package below internal, what of the program it may import.
+// A trailing "/..." stands for the folder and everything below it. Tests are held to
+// the same table, but may also import what testOnly lists.
+var allowed = map[string][]string{
+	// L0: the vocabulary.
+	"media": nil,
+	"event": nil,
+	"fault": nil,
+	// L1: bytes and protocols. They know no streams, users or configuration files.
+	"media/bitstream": {"media", "fault"},
+	"media/fmp4":      {"media", "media/bitstream", "fault"},
+	"media/flv":       {"media", "media/bitstream", "fault"},
+	"media/mediatest": {"media", "media/bitstream"},
+	"wire/rtmp":       {"media", "media/bitstream", "media/flv", "fault"},
+	// L2: the hub, and control beside the path.
+	"hub":                     {"media", "event", "fault"},
+	"control/store":           {"event", "fault"},
+	"control/store/storetest": {"control/store", "event", "fault"},
+	"control/auth":            {"control/store", "event", "fault"},
+	// L3: what moves media between the wire and the hub, and what viewers touch.
+	"ingest":       {"hub", "media", "media/bitstream", "event", "fault"},
+	"deliver/pack": {"hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
+	"deliver/hls":  {"deliver/pack", "hub", "media", "event", "fault"},
+	"deliver/play": {"hub", "media", "event", "fault"},
+	"testcard":     {"media", "media/fmp4", "fault"},
+	// L3': the API and the pages: snapshots and services only.
+	"control/api": {"hub", "media", "control/auth", "control/store", "event", "fault"},
+	"control/web": {"fault"},
+	// L4: the composition root. Nobody but cmd imports it.
+	"node": {"..."},
+}
+
+// thirdParty says which package alone may import a module whose types stay inside it.
+var thirdParty = map[string][]string{
+	"github.com/bluenviron/gortmplib":   {"wire/rtmp"},
+	"github.com/bluenviron/mediacommon": {"media/bitstream", "media/mediatest"},
+	"github.com/Eyevinn/mp4ff":          {"media/fmp4", "deliver/pack"},
+	"github.com/Eyevinn/hls-m3u8":       {"deliver/hls"},
+	"github.com/danielgtaylor/huma":     {"control/api"},
+	"github.com/uptrace/bun":            {"control/store"},
+	"github.com/pressly/goose":          {"control/store"},
+	"modernc.org/sqlite":                {"control/store"},
+	"github.com/jackc/pgx":              {"control/store"},
+	"github.com/alecthomas/kong":        {"node"},
+}
+
+// testOnly is what any test may import besides.
+var testOnly = []string{"media/mediatest", "media/fmp4", "media/bitstream", "media/flv", "control/store/storetest"}
+
+func TestImportsGoDownOnly(t *testing.T) {
+	seen := map[string]bool{}
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") {
+			return err
+		}
+		pkg := filepath.ToSlash(filepath.Dir(file))
+		if pkg == "." || strings.Contains(file, "testdata") {
+			return nil
+		}
+		seen[pkg] = true
+		rules, ok := allowed[pkg]
+		if !ok {
+			t.Errorf("package internal/%s has no line in the table of allowed imports", pkg)
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		isTest := strings.HasSuffix(file, "_test.go")
+		for _, imp := range f.Imports {
+			p := strings.Trim(imp.Path.Value, `"`)
+			if own, ok := strings.CutPrefix(p, "onair/internal/"); ok {
+				if own != pkg && !permitted(rules, own) && !(isTest && permitted(testOnly, own)) {
+					t.Errorf("%s imports internal/%s, which the table does not allow", file, own)
+				}
+				continue
+			}
+			checkThirdParty(t, file, pkg, p, isTest)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range allowed {
+		if !seen[pkg] {
+			t.Errorf("the table lists internal/%s, which does not exist", pkg)
+		}
+	}
+}
+
+func permitted(rules []string, own string) bool {
+	for _, rule := range rules {
+		if rule == "..." || rule == own {
+			return true
+		}
+		if dir, ok := strings.CutSuffix(rule, "/..."); ok && (own == dir || strings.HasPrefix(own, dir+"/")) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkThirdParty holds the vocabulary to the standard library, and each wrapped
+// library to the package that wraps it.
+func checkThirdParty(t *testing.T, file, pkg, imp string, isTest bool) {
+	t.Helper()
+	if isTest || !strings.Contains(firstElement(imp), ".") {
+		return
+	}
+	if pkg == "media" || pkg == "event" || pkg == "fault" {
+		t.Errorf("%s imports %s; internal/%s uses the standard library only", file, imp, pkg)
+	}
+	for module, owners := range thirdParty {
+		if imp != module && !strings.HasPrefix(imp, module+"/") {
+			continue
+		}
+		for _, owner := range owners {
+			if owner == pkg {
+				return
+			}
+		}
+		t.Errorf("%s imports %s, which only %v may", file, imp, owners)
+	}
+}
+
+func firstElement(p string) string {
+	first, _, _ := strings.Cut(path.Clean(p), "/")
+	return first
+}

@@ -1,0 +1,118 @@
+package testcard
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+)
+
+func TestClockIsReadBack(t *testing.T) {
+	at := time.Date(2026, 11, 24, 21, 35, 2, 123e6, time.UTC)
+	for _, size := range [][2]int{{1280, 720}, {640, 360}, {320, 180}, {96, 54}} {
+		p := newPicture(size[0], size[1])
+		for _, moment := range []time.Time{at, at.Add(time.Millisecond), at.Add(23 * time.Hour)} {
+			frame := p.draw(moment, 1234*time.Millisecond)
+			got, ok := ReadClock(frame, size[0], size[1], size[0], at)
+			if !ok || !got.Equal(moment) {
+				t.Errorf("%v: read %v, %v; want %v", size, got, ok, moment)
+			}
+		}
+	}
+}
+
+func TestPictureWithoutClockIsNotRead(t *testing.T) {
+	for name, luma := range map[string]byte{"black": 0, "white": 255} {
+		frame := make([]byte, 640*360)
+		paint(frame, luma)
+		if at, ok := ReadClock(frame, 640, 360, 640, time.Now()); ok {
+			t.Errorf("read %v from a %s picture", at, name)
+		}
+	}
+	if _, ok := ReadClock(nil, 640, 360, 640, time.Now()); ok {
+		t.Error("read a clock from nothing")
+	}
+}
+
+func TestBeepAndSquareStartTogether(t *testing.T) {
+	loud := func(first int64) bool {
+		for _, b := range chunkPeaks(tone(nil, first, first+480)) {
+			if b > 8000 {
+				return true
+			}
+		}
+		return false
+	}
+	if !loud(0) || !loud(sampleRate) || loud(sampleRate/2) {
+		t.Error("the beep does not sound at the start of a second only")
+	}
+	p := newPicture(640, 360)
+	corner := 360*7/8*640 + 640*29/32
+	if p.draw(time.Now(), 2*time.Second)[corner] != lumaWhite {
+		t.Error("the square does not show at the start of a second")
+	}
+	if p.draw(time.Now(), 2500*time.Millisecond)[corner] == lumaWhite {
+		t.Error("the square shows in the middle of a second")
+	}
+}
+
+// chunkPeaks returns the absolute values of the left channel.
+func chunkPeaks(b []byte) []int {
+	var peaks []int
+	for i := 0; i+1 < len(b); i += 4 {
+		v := int(int16(uint16(b[i]) | uint16(b[i+1])<<8))
+		peaks = append(peaks, max(v, -v))
+	}
+	return peaks
+}
+
+func TestSourceYieldsBothTracks(t *testing.T) {
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is not installed")
+	}
+	s, err := Open(t.Context(), Options{Width: 320, Height: 180, KeyInterval: time.Second, BFrames: 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	packets, keys := map[media.Kind]int{}, 0
+	for packets[media.Video] < 45 || packets[media.Audio] < 45 {
+		p, err := s.ReadPacket(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		packets[p.Track.Kind()]++
+		if p.Key && p.Track.Kind() == media.Video {
+			keys++
+		}
+	}
+	if keys < 2 {
+		t.Errorf("saw %d key frames in %d frames with one a second", keys, packets[media.Video])
+	}
+}
+
+func TestSourceErrorsSayWhatToDo(t *testing.T) {
+	_, err := Open(t.Context(), Options{FFmpeg: "no-such-program"})
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "apt-get install ffmpeg") {
+		t.Errorf("without ffmpeg: %v", err)
+	}
+	_, err = Open(t.Context(), Options{VideoCodec: media.VP9})
+	if !fault.Is(err, fault.Unsupported) || !strings.Contains(err.Error(), "H.264, HEVC or AV1") {
+		t.Errorf("with VP9: %v", err)
+	}
+	if _, err := exec.LookPath("false"); err != nil {
+		return
+	}
+	s, err := Open(t.Context(), Options{FFmpeg: "false"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.ReadPacket(context.Background()); err == nil {
+		t.Error("a child that ends at once yields no error")
+	}
+}
