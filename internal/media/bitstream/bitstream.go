@@ -1,55 +1,12 @@
 // Package bitstream reads what a codec's bytes say: parameter sets become size, rate
 // and RFC 6381 name, payloads become NAL units and OBUs, and a payload from outside
 // becomes the one shape that media.Codec documents.
+//
+// Everything here takes hostile bytes: no function panics, recurses on input, or
+// allocates more than a small multiple of what it was given.
 package bitstream
 
-import (
-	"errors"
-	"iter"
-
-	"onair/internal/media"
-)
-
-var errNotYet = errors.New("not implemented yet")
-
-// OBU is one open bitstream unit of AV1.
-type OBU struct {
-	// Type is the obu_type (AV1 specification, section 6.2.2).
-	Type uint8
-	// Payload is what follows the header and the size field.
-	Payload []byte
-	// Raw is the whole unit with header and size field.
-	Raw []byte
-}
-
-// IsKey reports whether decoding can start at the access unit.
-func IsKey(c media.Codec, accessUnit []byte) bool { return false }
-
-// OBUs walks the OBUs of a temporal unit in the low-overhead format.
-func OBUs(temporalUnit []byte) iter.Seq2[OBU, error] { return func(func(OBU, error) bool) {} }
-
-// Normalize brings an access unit from outside into the shape that media.Codec documents.
-func Normalize(t *media.Track, accessUnit []byte) (out []byte, params []byte, err error) {
-	return accessUnit, nil, nil
-}
-
-// SamplesPerPacket is the number of ticks (of a timescale of t.SampleRate) an audio packet lasts; 0 if it varies.
-func SamplesPerPacket(t *media.Track) int { return 0 }
-
-// Duration is how long the audio packet lasts, in ticks of t.Timescale; 0 if unknown.
-func Duration(t *media.Track, data []byte) int64 { return 0 }
-
-// HVCC builds the content of an hvcC box; nil if the parameter sets are unusable.
-func HVCC(vps, sps, pps [][]byte) []byte { return nil }
-
-// AV1C builds the content of an av1C box from a sequence header OBU; nil if it is unusable.
-func AV1C(sequenceHeader []byte) []byte { return nil }
-
-// VPCC builds the content of a vpcC box from a VP9 key frame; nil if it is none.
-func VPCC(keyFrame []byte) []byte { return nil }
-
-// OpusConfigFromHead turns an OpusHead (RFC 7845) into the content of a dOps box.
-func OpusConfigFromHead(head []byte) ([]byte, error) { return nil, errNotYet }
+import "onair/internal/media"
 
 // SampleAspect is the sample aspect ratio that t's parameter sets declare; 0, 0 if they
 // declare none.
@@ -69,17 +26,26 @@ func SampleAspect(t *media.Track) (w, h int) {
 // and complete arrays of parameter sets for HEVC (hvc1). It is t.Config itself where
 // that says so already.
 func CanonicalConfig(t *media.Track) []byte {
-	i := -1
 	switch {
 	case t.Codec == media.H264 && len(t.Config) > 4:
-		i = 4
+		return withBits(t.Config, t.Config, 4, 3)
 	case t.Codec == media.HEVC && len(t.Config) > 22:
-		i = 21
+		out := withBits(t.Config, t.Config, 21, 3)
+		walkHVCC(t.Config, func(pos int) { out = withBits(out, t.Config, pos, 0x80) },
+			func(byte, []byte) bool { return true })
+		return out
 	}
-	if i < 0 || t.Config[i]&3 == 3 {
-		return t.Config
+	return t.Config
+}
+
+// withBits sets bits in a byte of b, which is copied first if it still is original.
+func withBits(b, original []byte, pos int, bits byte) []byte {
+	if b[pos]&bits == bits {
+		return b
 	}
-	c := append([]byte(nil), t.Config...)
-	c[i] |= 3
-	return c
+	if &b[0] == &original[0] {
+		b = append([]byte(nil), b...)
+	}
+	b[pos] |= bits
+	return b
 }

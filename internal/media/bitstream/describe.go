@@ -1,6 +1,7 @@
 package bitstream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -16,6 +17,9 @@ import (
 // rate (twice the core's). What a Config does not carry stays as it is in t: the size
 // of VP8 and VP9, rate and channels of MP3 (see Probe).
 //
+// The Config of the copy is the record itself: an OpusHead becomes a dOps, "fLaC" or a
+// box's version and flags in front of the record are taken off.
+//
 // It fails with fault.Unsupported for a codec or profile the program has no place for,
 // with fault.TooLarge for pictures over MaxWidth×MaxHeight, and with fault.Invalid for a
 // Config that is not well formed.
@@ -24,9 +28,14 @@ func Describe(t *media.Track) (*media.Track, error) {
 	if len(t.Config) > maxConfig {
 		return nil, invalid(t.Codec, fmt.Errorf("the configuration has %d bytes, more than %d", len(t.Config), maxConfig))
 	}
+	config, err := unwrap(t)
+	if err != nil {
+		return nil, err
+	}
+	d.Config = config
 	switch t.Codec.Kind() {
 	case media.Video:
-		v, err := describeVideo(t)
+		v, err := describeVideo(&d)
 		if err != nil {
 			return nil, invalid(t.Codec, err)
 		}
@@ -36,7 +45,7 @@ func Describe(t *media.Track) (*media.Track, error) {
 		}
 		d.SampleRate, d.Channels = 0, 0
 	case media.Audio:
-		a, err := describeAudio(t)
+		a, err := describeAudio(&d)
 		if err != nil {
 			return nil, invalid(t.Codec, err)
 		}
@@ -56,18 +65,31 @@ func describeVideo(t *media.Track) (videoInfo, error) {
 	switch t.Codec {
 	case media.H264:
 		return describeH264(t.Config)
+	case media.HEVC:
+		return describeHEVC(t.Config)
+	case media.AV1:
+		return describeAV1(t.Config)
+	case media.VP9:
+		return describeVP9(t.Config)
 	default:
-		return videoInfo{}, errNotYet
+		return videoInfo{codec: "vp8"}, nil
 	}
 }
 
-func describeAudio(t *media.Track) (audioInfo, error) {
+// unwrap brings the configurations that senders wrap in several ways into the shape that
+// media.Track documents.
+func unwrap(t *media.Track) ([]byte, error) {
 	switch t.Codec {
-	case media.AAC:
-		return parseASC(t.Config)
-	default:
-		return audioInfo{}, errNotYet
+	case media.VP9:
+		return unwrapVPCC(t.Config), nil
+	case media.FLAC:
+		return unwrapFLAC(t.Config), nil
+	case media.Opus:
+		if bytes.HasPrefix(t.Config, []byte("OpusHead")) {
+			return OpusConfigFromHead(t.Config)
+		}
 	}
+	return t.Config, nil
 }
 
 // invalid makes a fault of what a parser says.
