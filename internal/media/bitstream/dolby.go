@@ -47,10 +47,10 @@ func describeEAC3(config []byte) (audioInfo, error) {
 	acmod, lfe := r.bits(3), r.flag()
 	r.skip(3)
 	channels := channelsOfMode(acmod, lfe)
-	if r.bits(4) > 0 { // num_dep_sub
+	if r.bits(4) > 0 { // num_dep_sub; table F.6.1 counts from the lowest bit
 		locations := r.bits(9)
 		for i := range 9 {
-			if locations>>(8-i)&1 == 1 {
+			if locations>>i&1 == 1 {
 				channels += [...]int{2, 2, 1, 1, 2, 2, 2, 1, 1}[i]
 			}
 		}

@@ -63,6 +63,8 @@ type Generator struct {
 	frames int64 // video frames made
 	blocks int64 // audio packets made
 	random *rand.Rand
+	// sequence is the sequence header OBU that AV1 key frames repeat.
+	sequence []byte
 }
 
 // VideoID and AudioID are the track IDs of a Generator.
@@ -78,6 +80,9 @@ func NewGenerator(o Options) *Generator {
 	g := &Generator{o: o, random: rand.New(rand.NewPCG(o.Seed, 1))}
 	if !o.NoVideo {
 		g.video = describe(VideoTrack(o))
+		if o.Video == media.AV1 {
+			g.sequence = g.video.Config[4:]
+		}
 	}
 	if !o.NoAudio {
 		g.audio = describe(AudioTrack(o))
@@ -207,7 +212,7 @@ func (g *Generator) nextVideo() *media.Packet {
 	if !g.o.VariableRate {
 		p.Duration = g.video.Ticks(g.o.Offset+g.videoTime(n+1)) - p.DTS
 	}
-	p.Data = g.frame(kind, n)
+	p.Data = g.frame(kind)
 	return p
 }
 

@@ -1,6 +1,8 @@
 package mediatest
 
 import (
+	"bytes"
+
 	"onair/internal/media"
 	"onair/internal/media/bitstream"
 )
@@ -17,6 +19,13 @@ func VideoTrack(o Options) *media.Track {
 	switch o.Video {
 	case media.H264:
 		t.Config = bitstream.AVCC([][]byte{H264SPS(o.Width, o.Height, num, den)}, [][]byte{H264PPS()})
+	case media.HEVC:
+		t.Config = bitstream.HVCC([][]byte{HEVCVPS()}, [][]byte{HEVCSPS(o.Width, o.Height, num, den)}, [][]byte{HEVCPPS()})
+	case media.AV1:
+		t.Config = bitstream.AV1C(AV1SequenceHeader(o.Width, o.Height, num, den))
+	case media.VP9:
+		t.Config = bitstream.VPCC(vp9Key(o.Width, o.Height))
+		t.Width, t.Height = o.Width, o.Height
 	default:
 		panic("mediatest: no generator for " + o.Video.String())
 	}
@@ -59,8 +68,8 @@ func AACConfig(sampleRate, channels int) []byte {
 	return w.data
 }
 
-// frame makes the access unit of the n-th frame in decoding order.
-func (g *Generator) frame(kind byte, n int64) []byte {
+// frame makes the access unit of a frame of that kind.
+func (g *Generator) frame(kind byte) []byte {
 	size := g.o.FrameSize
 	if kind == 'I' {
 		size *= 5
@@ -73,6 +82,19 @@ func (g *Generator) frame(kind byte, n int64) []byte {
 		// first_mb_in_slice 0 and slice_type I, P or B stand in the first byte.
 		header := map[byte][]byte{'I': {0x65, 0x88}, 'P': {0x41, 0x9a}, 'B': {0x01, 0x9e}}[kind]
 		return nal(nil, header, g.filling(size))
+	case media.HEVC:
+		header := map[byte][]byte{'I': {0x26, 0x01, 0xaf}, 'P': {0x02, 0x01, 0xd0}, 'B': {0x00, 0x01, 0xe0}}[kind]
+		return nal(nil, header, g.filling(size))
+	case media.AV1:
+		if kind == 'I' {
+			return append(bytes.Clone(g.sequence), obu(append([]byte{0x10}, g.filling(size)...))...)
+		}
+		return obu(append([]byte{0x30}, g.filling(size)...))
+	case media.VP9:
+		if kind == 'I' {
+			return append(vp9Key(g.o.Width, g.o.Height), g.filling(size)...)
+		}
+		return append([]byte{0x86}, g.filling(size)...)
 	default:
 		panic("mediatest: no generator for " + g.o.Video.String())
 	}
