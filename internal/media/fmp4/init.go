@@ -94,9 +94,9 @@ func sampleEntry(t *media.Track) (entry mp4.Box, brand string, err error) {
 	}
 	switch t.Codec {
 	case media.H264:
-		return visual(t, "avc1", "avcC", config), "cfhd", checkVideo(t)
+		return visual(t, "avc1", "avcC", config), hd(t, "cfhd"), checkVideo(t)
 	case media.HEVC:
-		return visual(t, "hvc1", "hvcC", config), "chhd", checkVideo(t)
+		return visual(t, "hvc1", "hvcC", config), hd(t, "chhd"), checkVideo(t)
 	case media.AV1:
 		return visual(t, "av01", "av1C", config), "av01", checkVideo(t)
 	case media.VP9:
@@ -112,7 +112,8 @@ func sampleEntry(t *media.Track) (entry mp4.Box, brand string, err error) {
 	case media.EAC3:
 		return audio(t, "ec-3", rawBox("dec3", config)), "", checkAudio(t)
 	case media.FLAC:
-		return audio(t, "fLaC", rawBox("dfLa", config)), "", checkAudio(t)
+		// dfLa is a full box of version 0.
+		return audio(t, "fLaC", rawBox("dfLa", append([]byte{0, 0, 0, 0}, config...))), "", checkAudio(t)
 	default:
 		return nil, "", fault.New(fault.Unsupported, "write the MP4 header of", t.Codec.String(),
 			"the codec has no place in CMAF", "Send H.264, HEVC, AV1 or VP9 and AAC, Opus, AC-3, FLAC or MP3.")
@@ -121,6 +122,15 @@ func sampleEntry(t *media.Track) (entry mp4.Box, brand string, err error) {
 
 // objectTypeMP3 is MPEG-1 audio (ISO/IEC 14496-1, table 5).
 const objectTypeMP3 = 0x6b
+
+// hd returns the brand of the HD media profiles (ISO/IEC 23000-19, tables A.1 and B.1) for
+// pictures they allow.
+func hd(t *media.Track, brand string) string {
+	if t.Width > 1920 || t.Height > 1080 {
+		return ""
+	}
+	return brand
+}
 
 func checkVideo(t *media.Track) error {
 	if t.Width <= 0 || t.Height <= 0 || t.Width > math.MaxUint16 || t.Height > math.MaxUint16 {
