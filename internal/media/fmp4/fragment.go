@@ -3,7 +3,6 @@ package fmp4
 import (
 	"encoding/binary"
 	"math"
-	"slices"
 
 	"onair/internal/media"
 )
@@ -123,7 +122,7 @@ func (f *Fragment) AppendTo(b []byte) []byte {
 	l := f.layout()
 	traf := 8 + l.tfhdSize + 20 + l.trunSize
 	moof := 8 + 16 + traf
-	b = slices.Grow(b, moof+8+l.payload)
+	b = grow(b, moof+8+l.payload)
 	u32 := binary.BigEndian.AppendUint32
 
 	b = append(u32(b, uint32(moof)), "moof"...)
@@ -173,6 +172,15 @@ func (f *Fragment) AppendTo(b []byte) []byte {
 		b = append(b, f.Samples[i].Data...)
 	}
 	return b
+}
+
+// grow makes room for exactly n more bytes: what is written is kept as it is for as long
+// as viewers may ask for it.
+func grow(b []byte, n int) []byte {
+	if cap(b)-len(b) >= n {
+		return b
+	}
+	return append(make([]byte, 0, len(b)+n), b...)
 }
 
 func (f *Fragment) firstDuration() uint32 {
