@@ -1,0 +1,106 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/uptrace/bun"
+
+	"onair/internal/fault"
+)
+
+// Playback is what a viewer's request needs to know about a playback id.
+type Playback struct {
+	ID          string
+	Policy      Policy
+	StreamID    string
+	Title       string
+	LatencyMode string
+	Disabled    bool
+}
+
+// Playback returns what a playback id stands for; fault.NotFound if for nothing.
+func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, error) {
+	const op = "look up the playback id"
+	unknown := func() error {
+		subject := playbackID
+		if !plausibleID(subject) {
+			subject = ""
+		}
+		return fault.New(fault.NotFound, op, subject, "there is no such playback id", "Check the address that you were given.")
+	}
+	if !plausibleID(playbackID) {
+		return Playback{}, unknown()
+	}
+	var row struct {
+		ID, Policy, LiveStreamID, Title, LatencyMode string
+		Disabled                                     bool
+	}
+	err := s.db.NewSelect().TableExpr("playback_ids AS p").
+		ColumnExpr("p.id, p.policy, p.live_stream_id, s.title, s.latency_mode, s.disabled").
+		Join("JOIN live_streams AS s ON s.id = p.live_stream_id").
+		Where("p.id = ?", playbackID).Scan(ctx, &row)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Playback{}, unknown()
+	}
+	if err != nil {
+		return Playback{}, s.fail(op, playbackID, err)
+	}
+	return Playback{row.ID, Policy(row.Policy), row.LiveStreamID, row.Title, row.LatencyMode, row.Disabled}, nil
+}
+
+// AddPlaybackID gives a stream one more playback id; fault.Conflict when it has
+// MaxPlaybackIDs.
+func (s *Store) AddPlaybackID(ctx context.Context, streamID string, policy Policy) (PlaybackID, error) {
+	const op = "add a playback id to"
+	row := &playbackRow{ID: newID(prefixPlayback), LiveStreamID: streamID, Policy: string(policy), CreatedAt: micros(s.now())}
+	err := s.inTx(ctx, op, streamID, func(ctx context.Context, tx bun.Tx) error {
+		l, err := s.load(ctx, tx, streamID, true)
+		if err != nil {
+			return err
+		}
+		if len(l.PlaybackIDs) >= MaxPlaybackIDs {
+			return tooManyPlaybackIDs(op, streamID)
+		}
+		_, err = tx.NewInsert().Model(row).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return PlaybackID{}, err
+	}
+	return PlaybackID{row.ID, policy}, nil
+}
+
+// RemovePlaybackID takes a playback id from a stream; fault.NotFound if the stream has
+// no such id. The last one may go: then nobody can watch.
+func (s *Store) RemovePlaybackID(ctx context.Context, streamID, playbackID string) error {
+	const op = "remove the playback id"
+	return s.inTx(ctx, op, playbackID, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := s.load(ctx, tx, streamID, true); err != nil {
+			return err
+		}
+		if !plausibleID(playbackID) {
+			return notFound(op, "playback id", playbackID)
+		}
+		res, err := tx.NewDelete().Model((*playbackRow)(nil)).
+			Where("id = ? AND live_stream_id = ?", playbackID, streamID).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return notFound(op, "playback id of this live stream", playbackID)
+		}
+		return nil
+	})
+}
+
+func tooManyPlaybackIDs(op, id string) error {
+	return fault.New(fault.Conflict, op, id, fmt.Sprintf("a live stream has at most %d playback ids", MaxPlaybackIDs),
+		"Remove one that is no longer needed.")
+}
