@@ -1,0 +1,94 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+)
+
+// Position is a point of a stream's timeline.
+type Position struct {
+	// Media is where the media that was written ends, on the stream's timeline.
+	Media time.Duration
+	// At is the wall clock when the last of it arrived.
+	At time.Time
+}
+
+// Publication is a publisher's place on a stream. It is a media.Sink.
+type Publication struct {
+	stream  *Stream
+	feed    *Feed
+	options PublishOptions
+	since   time.Time
+	resume  Position
+	resumes bool
+	done    chan struct{} // closed when the publication is over
+
+	err error // why it is over; guarded by stream.mu
+}
+
+var _ media.Sink = (*Publication)(nil)
+
+// WritePacket appends p to the stream's source feed. It never waits. Video packets
+// before a track's first key packet, and between a change of parameters and the next
+// key packet, are left out and counted: nothing could be decoded from them.
+//
+// After the publication is over it returns why: ErrTakenOver, Kick's error, or
+// io.ErrClosedPipe after End. fault.TooMany is more tracks than a feed may have.
+func (p *Publication) WritePacket(_ context.Context, pkt *media.Packet) error {
+	if pkt == nil || pkt.Track == nil || pkt.Track.Timescale <= 0 {
+		return fault.New(fault.Internal, "write packet", p.stream.name, "a packet without a track or timescale", "")
+	}
+	s := p.stream
+	s.mu.Lock()
+	if s.pub != p {
+		err := p.err
+		s.mu.Unlock()
+		return err
+	}
+	wake, err := p.feed.write(pkt)
+	s.mu.Unlock()
+	if wake != nil {
+		close(wake)
+	}
+	return err
+}
+
+// Resume tells where the stream's timeline stood when this publication began; false on
+// a stream that has had no media yet.
+func (p *Publication) Resume() (Position, bool) { return p.resume, p.resumes }
+
+// Done is closed when the publication is over: taken over, kicked or ended. A
+// publisher that sends nothing learns of it here.
+func (p *Publication) Done() <-chan struct{} { return p.done }
+
+// Err tells why the publication is over; nil while it is not.
+func (p *Publication) Err() error {
+	p.stream.mu.Lock()
+	defer p.stream.mu.Unlock()
+	return p.err
+}
+
+// End says that the publisher is gone. nil or io.EOF is a clean stop and ends the
+// stream at once; with any other error the stream lingers for PublishOptions.Linger and
+// then ends. It does nothing if the publication is over already.
+func (p *Publication) End(err error) {
+	if err == nil || errors.Is(err, io.EOF) || p.options.Linger <= 0 {
+		p.stream.stop(p, err)
+		return
+	}
+	p.stream.lost(p, err)
+}
+
+// leave marks the publication as over; the stream's lock is held.
+func (p *Publication) leave(err error) {
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrClosedPipe
+	}
+	p.err = err
+	close(p.done)
+}

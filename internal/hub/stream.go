@@ -1,0 +1,191 @@
+package hub
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"onair/internal/event"
+	"onair/internal/media"
+)
+
+// SourceFeed is the name of the feed that carries what the publisher sends.
+const SourceFeed = "source"
+
+// Stream is one broadcast, from the first publisher until it ended for good.
+type Stream struct {
+	hub    *Hub
+	name   string
+	serial uint64
+	feeds  map[string]*Feed // by name; fixed when the stream is made
+	done   chan struct{}    // closed when Ended
+
+	mu    sync.Mutex
+	state State
+	since time.Time // when the broadcast began
+	pub   *Publication
+	// linger ends the wait for a lost publisher; nil unless Lingering.
+	linger *time.Timer
+	// awaited is the publication that was lost, reason how; while Lingering.
+	awaited *Publication
+	reason  string
+	// last is what the newest publisher asked for; it outlives the publisher.
+	last PublishOptions
+}
+
+func newStream(h *Hub, name string, serial uint64) *Stream {
+	s := &Stream{hub: h, name: name, serial: serial, done: make(chan struct{}), since: time.Now()}
+	s.feeds = map[string]*Feed{SourceFeed: newFeed(s, SourceFeed)}
+	return s
+}
+
+// Name returns the name the stream was published under: the live stream's id.
+func (s *Stream) Name() string { return s.name }
+
+// Done is closed when the stream has ended.
+func (s *Stream) Done() <-chan struct{} { return s.done }
+
+// over reports whether the stream has ended, without its lock.
+func (s *Stream) over() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// State returns where the stream stands.
+func (s *Stream) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// LatencyMode returns the mode that the newest publisher was granted.
+func (s *Stream) LatencyMode() media.LatencyMode {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last.LatencyMode
+}
+
+// Feed returns the source feed: the publisher's own audio and video.
+func (s *Stream) Feed() *Feed { return s.feeds[SourceFeed] }
+
+// publish puts a publisher on the stream; nil if the stream has ended. began is set
+// for the stream's first publisher.
+func (s *Stream) publish(o PublishOptions) (p *Publication, began bool) {
+	s.mu.Lock()
+	was := s.state
+	if was.after(publish) != Live {
+		s.mu.Unlock()
+		return nil, false
+	}
+	s.state = Live
+	s.stopLinger()
+	if s.pub != nil {
+		s.pub.leave(ErrTakenOver)
+		s.hub.metrics.takeovers.Inc()
+	}
+	f := s.Feed()
+	p = &Publication{stream: s, feed: f, options: o, since: time.Now(), done: make(chan struct{})}
+	p.resume, p.resumes = f.position()
+	f.claim()
+	s.pub, s.last, s.reason = p, o, ""
+	s.hub.out.add(event.StreamActive{
+		StreamID: s.name, Session: o.Session, Protocol: o.Protocol,
+		TookOver: was == Live, Resumed: was == Lingering,
+	})
+	s.mu.Unlock()
+	s.hub.out.flush()
+	s.hub.log.Info("stream live", "stream", s.name, "session", o.Session, "protocol", o.Protocol,
+		"peer", o.Peer, "encoder", o.Encoder, "took_over", was == Live, "resumed", was == Lingering)
+	return p, was == Idle
+}
+
+// lost begins the wait for a publisher that broke off. A publisher that was replaced
+// or kicked is nobody's loss.
+func (s *Stream) lost(p *Publication, err error) {
+	linger := p.options.Linger
+	s.mu.Lock()
+	if s.pub != p {
+		s.mu.Unlock()
+		return
+	}
+	s.state = s.state.after(lose)
+	s.pub = nil
+	s.reason = reasonOf(err)
+	p.leave(err)
+	s.awaited = p
+	s.linger = time.AfterFunc(linger, func() { s.expired(p) })
+	s.hub.out.add(event.StreamReconnecting{
+		StreamID: s.name, Session: p.options.Session, Reason: s.reason, Until: time.Now().Add(linger),
+	})
+	s.mu.Unlock()
+	s.hub.out.flush()
+	s.hub.log.Warn("publisher lost", "stream", s.name, "session", p.options.Session, "linger", linger, "reason", reasonOf(err))
+}
+
+// expired ends the wait for p. A timer that fires late, when somebody publishes again
+// or was lost in turn, has nothing to end.
+func (s *Stream) expired(p *Publication) {
+	s.mu.Lock()
+	if s.awaited != p || s.state.after(expire) == s.state {
+		s.mu.Unlock()
+		return
+	}
+	s.end("the publisher did not come back: " + s.reason)
+}
+
+// stop ends the stream for good and tells its publisher err. If only is not nil it
+// does so only while only is the stream's publisher. It reports whether it ended it.
+func (s *Stream) stop(only *Publication, err error) bool {
+	s.mu.Lock()
+	if (only != nil && s.pub != only) || s.state == s.state.after(stop) {
+		s.mu.Unlock()
+		return false
+	}
+	if s.pub != nil {
+		s.pub.leave(err)
+	}
+	s.end(reasonOf(err))
+	return true
+}
+
+// end makes the stream Ended. It is called with the lock held and releases it.
+func (s *Stream) end(reason string) {
+	s.state = Ended
+	s.pub = nil
+	s.stopLinger()
+	s.hub.out.add(event.StreamIdle{StreamID: s.name, Reason: reason})
+	wakes := make([]chan struct{}, 0, len(s.feeds))
+	for _, f := range s.feeds {
+		wakes = append(wakes, f.end())
+	}
+	close(s.done)
+	s.mu.Unlock()
+	for _, wake := range wakes {
+		if wake != nil {
+			close(wake)
+		}
+	}
+	s.hub.forget(s)
+	s.hub.out.flush()
+	s.hub.log.Info("stream ended", "stream", s.name, "reason", reason)
+}
+
+func (s *Stream) stopLinger() {
+	if s.linger != nil {
+		s.linger.Stop()
+		s.linger, s.awaited = nil, nil
+	}
+}
+
+// reasonOf puts the end of a publication in words.
+func reasonOf(err error) string {
+	if err == nil || errors.Is(err, io.EOF) {
+		return "the publisher stopped"
+	}
+	return err.Error()
+}
