@@ -67,6 +67,18 @@ func newFeed(s *Stream, name string) *Feed { return &Feed{stream: s, name: name}
 // Name returns the feed's name within its stream.
 func (f *Feed) Name() string { return f.name }
 
+// Tracks returns the tracks of the newest publisher in their present versions, in the
+// order in which they were told of.
+func (f *Feed) Tracks() []*media.Track {
+	f.stream.mu.Lock()
+	defer f.stream.mu.Unlock()
+	out := make([]*media.Track, len(f.tracks))
+	for i := range f.tracks {
+		out[i] = f.tracks[i].track
+	}
+	return out
+}
+
 // head is the number that the next packet gets.
 func (f *Feed) head() uint64 { return f.tail + uint64(f.slots.len()) }
 
@@ -201,10 +213,13 @@ func (f *Feed) grow(n int) {
 }
 
 // claim readies the feed for another publisher: its video begins with key packets.
-func (f *Feed) claim() {
+func (f *Feed) claim(announced []*media.Track) {
 	clear(f.tracks)
 	f.tracks = f.tracks[:0]
 	f.hasLead = false
+	for _, t := range announced {
+		f.track(t)
+	}
 }
 
 // position tells where the media that was written ends.

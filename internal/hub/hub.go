@@ -46,6 +46,9 @@ type PublishOptions struct {
 	// Linger is how long the stream waits for a publisher that was lost.
 	Linger      time.Duration
 	LatencyMode media.LatencyMode
+	// Tracks are the tracks that are known to come, so that whoever sees the stream
+	// begin knows what to wait for. More may follow.
+	Tracks []*media.Track
 	// Repaired, if set, tells how many timestamps were repaired, by kind. Snapshot
 	// calls it; it must not wait.
 	Repaired func() map[string]int64

@@ -16,8 +16,8 @@ type Start uint8
 const (
 	// NewestKey joins at the newest group: least delay.
 	NewestKey Start = iota
-	// OldestKey joins at the oldest group that is kept: most media at once.
-	OldestKey
+	// OldestKept joins at the oldest group that is kept: most media at once.
+	OldestKept
 )
 
 // ReaderOptions say how a reader joins and how far behind it may fall.
@@ -141,7 +141,7 @@ func (r *Reader) join() {
 		return
 	}
 	g := f.groups.at(f.groups.len() - 1)
-	if r.opt.From == OldestKey {
+	if r.opt.From == OldestKept {
 		g = f.groups.at(0)
 	}
 	r.next, r.joining = g.seq, false

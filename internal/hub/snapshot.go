@@ -16,7 +16,7 @@ type Snapshot struct {
 	// Publisher is who publishes; nil unless Live.
 	Publisher   *Publisher
 	LatencyMode media.LatencyMode
-	// Tracks are the tracks of the newest publisher that have had a packet.
+	// Tracks are those of the newest publisher.
 	Tracks []TrackSnapshot
 	// Bitrate is the sum over the tracks, in bits a second.
 	Bitrate float64
@@ -38,15 +38,23 @@ type Publisher struct {
 
 // TrackSnapshot is what is being received on one track.
 type TrackSnapshot struct {
-	// Track declares codec, size, rates and so on.
-	Track *media.Track
-	// FrameRate is in packets a second and Bitrate in bits a second, both measured over
+	ID          int
+	Kind        media.Kind
+	Codec       media.Codec
+	CodecString string
+	// Width and Height are in pixels, FrameRate in frames a second as declared, SampleRate
+	// in hertz; 0 where the track has none.
+	Width, Height        int
+	FrameRate            float64
+	SampleRate, Channels int
+	// MeasuredFrameRate is in packets a second and Bitrate in bits a second, both over
 	// the last seconds of media; 0 while nothing comes.
-	FrameRate, Bitrate float64
-	// KeyInterval is the time between the last key packets of a video track; 0 before
-	// the first.
-	KeyInterval time.Duration
-	Packets     uint64
+	MeasuredFrameRate, Bitrate float64
+	// KeyframeInterval is the time between the last two key packets of a video track, or
+	// the time since the last if that is longer; 0 before the first.
+	KeyframeInterval time.Duration
+	// Packets counts what came from this publisher.
+	Packets uint64
 }
 
 // Snapshot describes the stream as it is now.
@@ -67,10 +75,8 @@ func (s *Stream) Snapshot() Snapshot {
 	out.Tracks = make([]TrackSnapshot, len(f.tracks))
 	for i := range f.tracks {
 		t := &f.tracks[i]
-		ts := TrackSnapshot{Track: t.track, KeyInterval: t.interval(), Packets: t.packets}
-		ts.FrameRate, ts.Bitrate = t.rates(now)
-		out.Tracks[i] = ts
-		out.Bitrate += ts.Bitrate
+		out.Tracks[i] = t.snapshot(now)
+		out.Bitrate += out.Tracks[i].Bitrate
 	}
 	s.mu.Unlock()
 	if repaired != nil {

@@ -97,3 +97,15 @@ func (t *trackStats) interval() time.Duration {
 	}
 	return max(t.keyInterval, t.dts-t.key)
 }
+
+func (t *trackStats) snapshot(now time.Time) TrackSnapshot {
+	tr := t.track
+	out := TrackSnapshot{
+		ID: tr.ID, Kind: tr.Kind(), Codec: tr.Codec, CodecString: tr.CodecString,
+		Width: tr.Width, Height: tr.Height, FrameRate: tr.FrameRate,
+		SampleRate: tr.SampleRate, Channels: tr.Channels,
+		KeyframeInterval: t.interval(), Packets: t.packets,
+	}
+	out.MeasuredFrameRate, out.Bitrate = t.rates(now)
+	return out
+}

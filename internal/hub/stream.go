@@ -91,7 +91,7 @@ func (s *Stream) publish(o PublishOptions) (p *Publication, began bool) {
 	f := s.Feed()
 	p = &Publication{stream: s, feed: f, options: o, since: time.Now(), done: make(chan struct{})}
 	p.resume, p.resumes = f.position()
-	f.claim()
+	f.claim(o.Tracks)
 	s.pub, s.last, s.reason = p, o, ""
 	s.hub.out.add(event.StreamActive{
 		StreamID: s.name, Session: o.Session, Protocol: o.Protocol,
