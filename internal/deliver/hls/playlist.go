@@ -1,0 +1,178 @@
+package hls
+
+import (
+	"strconv"
+	"time"
+
+	"onair/internal/deliver/pack"
+)
+
+// appendPlaylist renders a rendition's playlist (RFC 8216bis, section 4). skip asks for
+// a delta update; it reports false, and appends nothing, if there is nothing to skip.
+func appendPlaylist(b []byte, s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, skip bool) ([]byte, bool) {
+	p := printer{b: b, target: time.Duration(s.TargetDuration()) * time.Second, parts: r.PartTarget() > 0}
+	skipped := 0
+	if skip {
+		if skipped = p.skippable(snap); skipped == 0 {
+			return b, false
+		}
+	}
+	p.header(s, r, snap)
+	if skipped > 0 {
+		p.text("#EXT-X-SKIP:SKIPPED-SEGMENTS=").int(int64(skipped)).text("\n")
+	}
+	end := endOf(snap)
+	var init *pack.Init
+	for i, seg := range snap.Segments {
+		if i < skipped {
+			init = seg.Init // declared in the part that the client has
+			continue
+		}
+		init = p.begin(seg, init)
+		if p.parts && end.Sub(seg.Start.Add(seg.Duration)) <= 3*p.target {
+			p.listParts(seg)
+		}
+		p.text("#EXTINF:").seconds(seg.Duration).text(",\n")
+		if seg.Gap {
+			p.text("#EXT-X-GAP\n")
+		}
+		p.text(seg.Name).text("\n")
+	}
+	if open := snap.Open; open != nil {
+		p.begin(open, init)
+		p.listParts(open)
+	}
+	p.footer(s, r, snap)
+	return p.b, true
+}
+
+// printer appends text.
+type printer struct {
+	b      []byte
+	target time.Duration
+	parts  bool
+}
+
+func (p *printer) text(s string) *printer {
+	p.b = append(p.b, s...)
+	return p
+}
+
+func (p *printer) int(v int64) *printer {
+	p.b = strconv.AppendInt(p.b, v, 10)
+	return p
+}
+
+// seconds prints a duration with five decimals.
+func (p *printer) seconds(d time.Duration) *printer {
+	const unit = 10 * time.Microsecond
+	n := int64((d + unit/2) / unit)
+	p.b = strconv.AppendInt(p.b, n/100_000, 10)
+	p.b = append(p.b, '.')
+	frac := n % 100_000
+	for div := int64(10_000); div > 0; div /= 10 {
+		p.b = append(p.b, byte('0'+frac/div%10))
+	}
+	return p
+}
+
+func (p *printer) header(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot) {
+	version := "9" // EXT-X-SKIP
+	if !p.parts {
+		version = "6"
+	}
+	p.text("#EXTM3U\n#EXT-X-VERSION:").text(version).text("\n#EXT-X-TARGETDURATION:").int(int64(s.TargetDuration()))
+	p.text("\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES")
+	if p.parts {
+		p.text(",CAN-SKIP-UNTIL=").seconds(p.skipUntil()).text(",PART-HOLD-BACK=").seconds(max(s.PartHoldBack(), 3*r.PartTarget()))
+	}
+	p.text(",HOLD-BACK=").seconds(3 * p.target)
+	if p.parts {
+		p.text("\n#EXT-X-PART-INF:PART-TARGET=").seconds(r.PartTarget())
+	}
+	first := snap.LastSequence() + 1
+	if len(snap.Segments) > 0 {
+		first = snap.Segments[0].Sequence
+	}
+	p.text("\n#EXT-X-MEDIA-SEQUENCE:").int(max(first, 0))
+	p.text("\n#EXT-X-DISCONTINUITY-SEQUENCE:").int(int64(snap.DiscontinuitySequence)).text("\n")
+	if snap.Independent {
+		p.text("#EXT-X-INDEPENDENT-SEGMENTS\n")
+	}
+}
+
+// skipUntil is CAN-SKIP-UNTIL: six target durations, the least allowed.
+func (p *printer) skipUntil() time.Duration { return 6 * p.target }
+
+// skippable counts the segments that a delta update leaves out: those whose end is
+// further than CAN-SKIP-UNTIL from the end of the last segment (section 6.2.5.1).
+func (p *printer) skippable(snap *pack.Snapshot) int {
+	if !p.parts || snap.Ended {
+		return 0
+	}
+	end := endOf(snap)
+	n := 0
+	for n < len(snap.Segments)-1 && end.Sub(snap.Segments[n].Start.Add(snap.Segments[n].Duration)) > p.skipUntil() {
+		n++
+	}
+	return n
+}
+
+// endOf is where the playlist ends on the wall clock.
+func endOf(snap *pack.Snapshot) time.Time {
+	seg := snap.Open
+	if n := len(snap.Segments); seg == nil && n > 0 {
+		seg = snap.Segments[n-1]
+	}
+	if seg == nil {
+		return time.Time{}
+	}
+	return seg.Start.Add(seg.Duration)
+}
+
+// begin prints what stands before a segment, and returns the initialization section in
+// force.
+func (p *printer) begin(seg *pack.Segment, init *pack.Init) *pack.Init {
+	if seg.Discontinuity {
+		p.text("#EXT-X-DISCONTINUITY\n")
+	}
+	if seg.Init != init || seg.Discontinuity {
+		p.text(`#EXT-X-MAP:URI="`).text(seg.Init.Name).text("\"\n")
+	}
+	p.text("#EXT-X-PROGRAM-DATE-TIME:")
+	p.b = seg.Start.UTC().AppendFormat(p.b, "2006-01-02T15:04:05.000Z")
+	p.text("\n")
+	return seg.Init
+}
+
+func (p *printer) listParts(seg *pack.Segment) {
+	for i := range seg.Parts {
+		part := &seg.Parts[i]
+		p.text("#EXT-X-PART:DURATION=").seconds(part.Duration).text(`,URI="`).text(part.Name).text(`"`)
+		if part.Independent {
+			p.text(",INDEPENDENT=YES")
+		}
+		p.text("\n")
+	}
+}
+
+func (p *printer) footer(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot) {
+	if snap.Ended {
+		p.text("#EXT-X-ENDLIST\n")
+		return
+	}
+	if snap.Hint != "" {
+		p.text(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="`).text(snap.Hint).text("\"\n")
+	}
+	for _, other := range s.Renditions() {
+		if other == r {
+			continue
+		}
+		sequence, part := other.Snapshot().Position()
+		p.text(`#EXT-X-RENDITION-REPORT:URI="../`).text(other.Name()).text(`/index.m3u8",LAST-MSN=`).int(sequence)
+		if part >= 0 {
+			p.text(",LAST-PART=").int(int64(part))
+		}
+		p.text("\n")
+	}
+}

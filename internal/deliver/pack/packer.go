@@ -1,0 +1,111 @@
+// Package pack makes CMAF of what streams carry: one track a rendition, in parts and
+// segments that begin at the same places in all renditions of a stream. It is the only
+// segmenter of the program; hls (and what else delivers segments) is built on it.
+//
+// A Packer follows the hub. Each Stream collects the first group of pictures, chooses
+// target durations that fit it and never change, and cuts from there on. The state of
+// each Rendition is an immutable Snapshot behind an atomic pointer, replaced with every
+// part; whoever waits for the next one waits for a channel to be closed. No reader takes
+// a lock or slows the packager.
+//
+// Media is kept while it is listed and as long after that as RFC 8216bis, section 6.2.2
+// demands, measured in media time: there are no timers in here but the one that lets go
+// of a stream that ended.
+package pack
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"onair/internal/hub"
+	"onair/internal/media"
+)
+
+// Packer packages every stream of a hub.
+type Packer struct {
+	cfg Config
+	hub *hub.Hub
+	log *slog.Logger
+	m   *metrics
+
+	mu      sync.RWMutex
+	streams map[string]*Stream
+}
+
+// New returns a Packer; Run makes it work. Its metrics are registered with reg (nil for
+// none).
+func New(cfg Config, h *hub.Hub, log *slog.Logger, reg prometheus.Registerer) *Packer {
+	return &Packer{cfg: cfg, hub: h, log: log, m: newMetrics(reg), streams: map[string]*Stream{}}
+}
+
+// Stream returns the newest broadcast of that name, if it is on the air or ended a
+// moment ago (Config.KeepEnded).
+func (p *Packer) Stream(name string) (*Stream, bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s, ok := p.streams[name]
+	return s, ok
+}
+
+// Run packages streams until ctx or the hub ends. Streams that are live then are ended
+// for viewers; Run returns when all are.
+func (p *Packer) Run(ctx context.Context) error {
+	watcher := p.hub.Watch()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		src, err := watcher.Next(ctx)
+		if errors.Is(err, io.EOF) || ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s := newStream(p.cfg, src.Name(), src.LatencyMode(), announcesVideo(src), p.m, p.log)
+		p.put(s)
+		wg.Go(func() { p.follow(ctx, src, s) })
+	}
+}
+
+// follow packages one stream, keeps it for a while after it ended, and forgets it.
+func (p *Packer) follow(ctx context.Context, src *hub.Stream, s *Stream) {
+	r := src.Feed().NewReader(hub.ReaderOptions{Name: "pack", From: hub.OldestKept})
+	s.run(ctx, r)
+	r.Close()
+	keep := time.NewTimer(p.cfg.KeepEnded)
+	defer keep.Stop()
+	select {
+	case <-keep.C:
+	case <-ctx.Done():
+	}
+	p.m.bytes.Sub(float64(s.bytes()))
+	p.m.streams.Dec()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.streams[s.name] == s && ctx.Err() == nil {
+		delete(p.streams, s.name)
+	}
+}
+
+func (p *Packer) put(s *Stream) {
+	p.m.streams.Inc()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.streams[s.name] = s
+}
+
+// announcesVideo reports whether the publisher has told of a video track so far.
+func announcesVideo(s *hub.Stream) bool {
+	for _, t := range s.Feed().Tracks() {
+		if t.Kind() == media.Video {
+			return true
+		}
+	}
+	return false
+}

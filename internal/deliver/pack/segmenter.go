@@ -1,0 +1,568 @@
+package pack
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"onair/internal/media"
+)
+
+// cut is a place where a segment ends and the next one begins, within a domain.
+type cut struct {
+	at       time.Duration // presentation time on the output timeline
+	sequence int64
+}
+
+// segmenter cuts a stream's tracks into segments with common boundaries.
+//
+// One track leads: the first video track, or the first audio track if there is none. The
+// leading track decides where segments begin. The others are secondary: each of their
+// packets waits until it is known which segment its time falls into.
+//
+// A domain is a stretch of media without a break: one initialization section a track,
+// timestamps that continue. Where a domain ends, all tracks end their segment, and the
+// next one begins with a discontinuity, under a part name that nobody was told before.
+type segmenter struct {
+	cfg   Config
+	plan  *plan
+	epoch string
+	m     *metrics
+	add   func(*builder) // tells of a new track
+
+	tracks []*builder
+	lead   *builder
+	open   bool // a domain is open
+
+	shift  time.Duration // from the publisher's timeline to the output timeline
+	anchor time.Duration // output time of wall-clock time zero point
+	zero   time.Time     // wall clock at anchor
+	begun  bool
+	first  int64 // first media sequence number
+	next   int64 // the next one to give out
+	discs  int
+	delay  time.Duration // PTS - DTS of the key frame that began the domain
+
+	start    time.Duration // presentation time at which the domain began
+	startSeq int64
+	startTag bool
+	cuts     []cut
+	frontier time.Duration // all cuts before this time are known
+	lastKey  time.Duration
+	group    time.Duration // longest distance of key frames seen
+	border   bool          // a secondary track waits for a new domain
+	refused  []*media.Track
+}
+
+func newSegmenter(cfg Config, p *plan, epoch string, m *metrics, add func(*builder)) *segmenter {
+	return &segmenter{cfg: cfg, plan: p, epoch: epoch, m: m, add: add, group: p.group}
+}
+
+// wall maps output time to the wall clock. The mapping never changes: PROGRAM-DATE-TIME
+// advances exactly as media time does.
+func (s *segmenter) wall(at time.Duration) time.Time { return s.zero.Add(at - s.anchor) }
+
+func (s *segmenter) drop(why string) { s.m.dropped.WithLabelValues(why).Inc() }
+
+// frame puts a packet on the output timeline.
+func (s *segmenter) frame(p *media.Packet) frame {
+	shift := p.Track.Ticks(s.shift)
+	return frame{Packet: p, dts: p.DTS + shift, pts: p.PTS + shift}
+}
+
+// write takes the next packet of the stream.
+func (s *segmenter) write(p *media.Packet) error {
+	b, err := s.builder(p)
+	if b == nil {
+		return err
+	}
+	switch {
+	case s.lead == nil:
+		if s.plan.video && !b.video() {
+			s.drop("before_start") // sound that is earlier than the first picture
+			s.publish()
+			return nil
+		}
+		s.lead = b
+	case b != s.lead && b.video() && p.Key && !s.lead.video():
+		// Pictures begin, or are back, in a stream that was led by its sound.
+		s.close(nil)
+		s.lead = b
+	}
+	if b == s.lead {
+		s.leading(b, p)
+	} else {
+		s.secondary(b, p)
+	}
+	for _, b := range s.tracks {
+		if b != s.lead {
+			s.drain(b, false)
+		}
+	}
+	s.forget()
+	s.publish()
+	return nil
+}
+
+// end closes everything: there will be no more packets.
+func (s *segmenter) end() {
+	s.close(nil)
+	for _, b := range s.tracks {
+		if b.init != nil {
+			b.ended, b.dirty = true, true
+		}
+	}
+	s.publish()
+}
+
+func (s *segmenter) publish() {
+	for _, b := range s.tracks {
+		b.publish()
+	}
+}
+
+func (b *builder) video() bool { return b.r.kind == media.Video }
+
+// builder finds or makes the builder of a packet's track.
+func (s *segmenter) builder(p *media.Packet) (*builder, error) {
+	video := 0
+	for _, b := range s.tracks {
+		if b.id == p.Track.ID && b.r.kind == p.Track.Kind() {
+			return b, nil
+		}
+		if b.r.kind == p.Track.Kind() {
+			video++
+		}
+	}
+	if len(s.tracks) == maxTracks || slices.Contains(s.refused, p.Track) {
+		s.drop("track")
+		return nil, nil
+	}
+	name := "v"
+	if p.Track.Kind() == media.Audio {
+		name = "a"
+	}
+	target, grid := s.plan.partTarget(p)
+	b := &builder{
+		s: s, id: p.Track.ID, grid: grid, hinted: -1,
+		r: &Rendition{name: fmt.Sprint(name, video), kind: p.Track.Kind(), partTarget: target},
+	}
+	if err := b.adopt(p.Track); err != nil {
+		s.drop("codec")
+		if b.video() {
+			s.plan.video = false // nothing to wait for
+		}
+		if len(s.refused) == maxTracks {
+			s.refused = s.refused[1:]
+		}
+		s.refused = append(s.refused, p.Track)
+		return nil, err
+	}
+	b.dirty, b.needKey = true, true
+	s.tracks = append(s.tracks, b)
+	s.add(b)
+	return b, nil
+}
+
+// leading takes a packet of the leading track.
+func (s *segmenter) leading(b *builder, p *media.Packet) {
+	f := s.frame(p)
+	if s.open {
+		last := b.pending
+		step := f.dts - last.dts
+		switch {
+		case b.differs(p.Track):
+			if !p.Key {
+				s.drop("parameters")
+				return
+			}
+			s.close(&f)
+		case p.Track.Duration(step) > s.plan.limit() || p.Track.Duration(step) < -time.Second:
+			s.close(nil) // the time line jumped
+		case step <= 0:
+			f.dts = last.dts + 1
+			s.m.repaired.Inc()
+		}
+	}
+	if !s.open {
+		if !p.Key {
+			s.drop("no_key")
+			return
+		}
+		s.openDomain(b, &f)
+		return
+	}
+	s.advance(b, &f)
+}
+
+// advance continues the open domain with the leading track's next frame.
+func (s *segmenter) advance(b *builder, f *frame) {
+	last := b.pending
+	duration := f.dts - last.dts
+	if b.end > b.openStart && f.Track.Duration(f.dts-b.openStart) > s.plan.limit() {
+		// Too long, and no key frame came: cut before the last frame.
+		s.cut(b, last)
+	}
+	b.commit(duration)
+	if s.cutsAt(b, f) {
+		if s.border && (f.Key || !b.video()) {
+			s.close(nil)
+			s.openDomain(b, f)
+			return
+		}
+		s.cut(b, f)
+	}
+	b.pending = f
+	s.frontier = max(s.frontier, f.decode()+s.delay)
+}
+
+// cutsAt decides whether a segment begins at a frame.
+func (s *segmenter) cutsAt(b *builder, f *frame) bool {
+	at := f.decode()
+	length := f.Track.Duration(f.dts - b.openStart)
+	if b.openBytes+b.partBytes > maxSegmentBytes && length >= time.Second {
+		return true
+	}
+	if !f.Key {
+		return false
+	}
+	if !b.video() {
+		return length+f.Track.Duration(b.usual)/2 >= s.plan.segment
+	}
+	if s.lastKey > 0 {
+		s.group = max(s.group, at-s.lastKey)
+	}
+	s.lastKey = at
+	if length >= s.plan.segment-jitter {
+		return true
+	}
+	// A key frame before its time, as at a change of scene. If the next one may be too
+	// late for this segment, the segment ends here.
+	return length >= time.Second && length+s.group > s.plan.limit()
+}
+
+// cut ends the leading track's segment and begins the next one at f.
+func (s *segmenter) cut(b *builder, f *frame) {
+	b.finish()
+	b.begin(f, s.next, false, f.decode()+s.delay)
+	s.cuts = append(s.cuts, cut{at: f.decode() + s.delay, sequence: s.next})
+	s.next++
+}
+
+// forget removes the cuts that every track has passed.
+func (s *segmenter) forget() {
+	const many = 64
+	if len(s.cuts) < many {
+		return
+	}
+	n := len(s.cuts)
+	for _, b := range s.tracks {
+		if b != s.lead {
+			n = min(n, b.ahead)
+		}
+	}
+	if n -= 2; n <= 0 { // one before the current ones says when they began
+		return
+	}
+	s.cuts = slices.Delete(s.cuts, 0, n)
+	for _, b := range s.tracks {
+		b.ahead -= n
+	}
+}
+
+// openDomain begins a domain at a frame of the leading track.
+func (s *segmenter) openDomain(b *builder, f *frame) {
+	if !s.settle(b, f) {
+		s.drop("too_many_borders")
+		return
+	}
+	if err := b.adopt(f.Track); err != nil {
+		s.drop("codec")
+		return
+	}
+	disc := s.next > s.first
+	if disc {
+		s.discs++
+		s.m.borders.Inc()
+	}
+	s.open, s.border = true, false
+	s.delay = f.present() - f.decode()
+	if !b.video() {
+		s.delay = 0
+	}
+	s.start, s.startSeq, s.startTag = f.decode()+s.delay, s.next, disc
+	s.cuts = s.cuts[:0]
+	s.frontier = s.start
+	s.lastKey = f.decode()
+	for _, t := range s.tracks {
+		t.ahead, t.needKey = 0, true
+	}
+	s.join(b, f)
+	b.begin(f, s.next, disc, s.start)
+	s.next++
+	b.pending = f
+	if b.usual == 0 {
+		b.usual = usual(f.Packet)
+	}
+}
+
+// usual guesses how long a frame lasts.
+func usual(p *media.Packet) int64 {
+	switch {
+	case p.Duration > 0:
+		return p.Duration
+	case p.Track.FrameRate > 0:
+		return max(1, int64(float64(p.Track.Timescale)/p.Track.FrameRate))
+	default:
+		return max(1, int64(p.Track.Timescale)/30)
+	}
+}
+
+// settle places the first frame of a domain on the output timeline. Where the
+// publisher's timeline went on as the clock did, the output does too; where it jumped, the
+// output goes on where it ended, or where the clock stands if that is later. It reports
+// false if the stream has had more segments than seconds.
+func (s *segmenter) settle(b *builder, f *frame) bool {
+	if !s.begun {
+		s.begun = true
+		if at := f.decode(); at < time.Second {
+			// tfdt is unsigned, and sound may begin a little before the picture.
+			s.reshift(f, s.shift-at+time.Second)
+		}
+		s.anchor, s.zero = f.present(), f.Arrival
+		if s.zero.IsZero() {
+			s.zero = time.Now()
+		}
+		s.first = s.zero.Unix()
+		s.next = s.first
+		return true
+	}
+	clock := s.anchor + f.Arrival.Sub(s.zero)
+	if s.next-s.first > int64((clock-s.anchor)/time.Second)+borderBurst {
+		return false
+	}
+	at, ended := f.decode(), b.endTime
+	if early := ended - at; early > 0 && early <= time.Millisecond {
+		ended = at // rounding: see join
+	}
+	if off := f.present() - clock; at < ended || off > 5*time.Second || off < -5*time.Second {
+		target := ended
+		if clock-ended > time.Second {
+			target = clock
+		}
+		s.reshift(f, s.shift+target-at)
+	}
+	return true
+}
+
+func (s *segmenter) reshift(f *frame, shift time.Duration) {
+	s.shift = shift
+	*f = s.frame(f.Packet)
+}
+
+// close ends the domain: every track ends its segment with what has arrived. next is the
+// leading track's frame that follows without a hole, if it is known.
+func (s *segmenter) close(next *frame) {
+	if !s.open {
+		return
+	}
+	s.open = false
+	if last := s.lead.pending; last != nil {
+		duration := s.lead.usual
+		if next != nil && next.Track.Timescale == last.Track.Timescale {
+			if d := next.dts - last.dts; d > 0 && last.Track.Duration(d) < time.Second {
+				duration = d
+			}
+		}
+		s.lead.commit(duration)
+	}
+	s.lead.finish()
+	s.frontier = max(s.frontier, s.lead.endTime+s.delay)
+	for _, b := range s.tracks {
+		if b != s.lead {
+			s.drain(b, true)
+			s.skipTo(b, len(s.cuts))
+			s.finishSecondary(b, s.frontier)
+		}
+		b.queue = nil
+		b.kill()
+		b.dirty = b.dirty || b.init != nil
+	}
+	s.publish()
+}
+
+// secondary takes a packet of another track than the leading one.
+func (s *segmenter) secondary(b *builder, p *media.Packet) {
+	if !s.open {
+		s.drop("before_start")
+		return
+	}
+	f := s.frame(p)
+	if f.present() > s.frontier+maxAhead || len(b.queue) >= maxQueue {
+		s.drop("ahead")
+		return
+	}
+	b.queue = append(b.queue, f)
+}
+
+// drain assigns the packets of a secondary track whose segment is known.
+func (s *segmenter) drain(b *builder, all bool) {
+	for len(b.queue) > 0 {
+		f := &b.queue[0]
+		half := f.Track.Duration(b.half(f))
+		at := f.present() + half
+		newest := b.queue[len(b.queue)-1].present()
+		if !all && at >= s.frontier && newest-s.frontier < holdSecondary {
+			break
+		}
+		taken := *f
+		b.queue[0] = frame{}
+		b.queue = b.queue[1:]
+		s.assign(b, &taken, at)
+		if !s.open && !all {
+			return
+		}
+	}
+	if !all {
+		s.expire(b)
+	}
+}
+
+func (b *builder) half(f *frame) int64 {
+	if b.usual > 0 {
+		return b.usual / 2
+	}
+	return usual(f.Packet) / 2
+}
+
+// assign puts a frame of a secondary track into the segment its middle falls into.
+func (s *segmenter) assign(b *builder, f *frame, at time.Duration) {
+	if at < s.start {
+		s.drop("before_start")
+		return
+	}
+	if b.differs(f.Track) {
+		if b.open != nil || b.pending != nil {
+			s.border = true // and until the next segment, what cannot be decoded is left out
+			s.drop("parameters")
+			return
+		}
+		if err := b.adopt(f.Track); err != nil {
+			s.drop("codec")
+			return
+		}
+	}
+	to, _ := slices.BinarySearchFunc(s.cuts, at, func(c cut, at time.Duration) int {
+		if c.at <= at {
+			return -1
+		}
+		return 1
+	})
+	if b.pending != nil {
+		if f.dts <= b.pending.dts {
+			s.drop("late")
+			return
+		}
+		d := f.dts - b.pending.dts
+		if to > b.ahead {
+			d = min(d, max(b.usual, f.Track.Ticks(s.cuts[b.ahead].at)-b.pending.dts))
+		}
+		if s.tooLong(b, b.pending.dts+d) {
+			s.takeOver(b, f)
+			return
+		}
+		b.commit(d)
+	} else if !s.join(b, f) {
+		s.drop("late")
+		return
+	}
+	s.skipTo(b, to)
+	if b.needKey && !f.Key && b.video() {
+		s.drop("no_key")
+		return
+	}
+	b.needKey = false
+	if b.open == nil {
+		b.begin(f, s.sequence(b.ahead), b.ahead == 0 && s.startTag, f.present())
+	}
+	b.pending = f
+	if b.usual == 0 {
+		b.usual = usual(f.Packet)
+	}
+}
+
+// join makes sure that a frame does not begin before what its track has already, which
+// rounding may do by a tick. It reports false if the frame is really too early.
+func (s *segmenter) join(b *builder, f *frame) bool {
+	if early := b.endTime - f.decode(); early > time.Millisecond {
+		return false
+	}
+	f.dts = max(f.dts, f.Track.Ticks(b.endTime))
+	return true
+}
+
+// tooLong reports whether a secondary track's segment would outgrow the limit because
+// the leading track has stopped.
+func (s *segmenter) tooLong(b *builder, end int64) bool {
+	return b.open != nil && b.track.Duration(end-b.openStart) > s.plan.limit()
+}
+
+// takeOver makes a secondary track lead, as pictures have stopped and sound goes on.
+func (s *segmenter) takeOver(b *builder, f *frame) {
+	p := f.Packet
+	if b.video() || !s.open {
+		s.drop("no_lead")
+		return
+	}
+	s.close(nil)
+	s.lead = b
+	next := s.frame(p)
+	s.openDomain(b, &next)
+}
+
+// sequence is the number of the domain's segment with an index in terms of b.ahead.
+func (s *segmenter) sequence(i int) int64 {
+	if i <= 0 {
+		return s.startSeq
+	}
+	return s.cuts[i-1].sequence
+}
+
+// skipTo ends the segments of a secondary track up to the one that begins with cut number
+// to (0: the start of the domain). Those without media are gaps.
+func (s *segmenter) skipTo(b *builder, to int) {
+	for b.ahead < to {
+		s.finishSecondary(b, s.cuts[b.ahead].at)
+		b.ahead++
+	}
+}
+
+// finishSecondary ends a secondary track's segment at a time.
+func (s *segmenter) finishSecondary(b *builder, at time.Duration) {
+	if b.pending != nil {
+		room := b.track.Ticks(at) - b.pending.dts
+		b.commit(max(b.usual, room))
+	}
+	if b.open != nil {
+		b.finish()
+		return
+	}
+	begin := s.start
+	if b.ahead > 0 {
+		begin = s.cuts[b.ahead-1].at
+	}
+	if len(b.kept) > 0 && at > begin {
+		b.needKey = true
+		b.gap(s.sequence(b.ahead), b.ahead == 0 && s.startTag, begin, at-begin)
+	}
+}
+
+// expire ends segments of a secondary track that has fallen silent.
+func (s *segmenter) expire(b *builder) {
+	if !s.open {
+		return
+	}
+	for i := b.ahead; i < len(s.cuts) && s.frontier > s.cuts[i].at+secondaryWait; i++ {
+		s.skipTo(b, i+1)
+	}
+}

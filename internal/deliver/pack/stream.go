@@ -1,0 +1,224 @@
+package pack
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"onair/internal/hub"
+	"onair/internal/media"
+)
+
+// Stream is one broadcast, packaged. Its methods may be called from several goroutines.
+type Stream struct {
+	name  string
+	ready chan struct{}
+	state atomic.Pointer[state]
+
+	once     sync.Once
+	attached any
+
+	cfg      Config
+	m        *metrics
+	log      *slog.Logger
+	learner  *learner
+	seg      *segmenter
+	all      []*builder
+	isReady  bool
+	complain int // errors of tracks told so far
+}
+
+// state is what a Stream tells; it is replaced as a whole.
+type state struct {
+	target   int
+	holdBack time.Duration
+	list     []*Rendition
+	ended    bool
+}
+
+func newStream(cfg Config, name string, mode media.LatencyMode, announced bool, m *metrics, log *slog.Logger) *Stream {
+	s := &Stream{
+		name: name, cfg: cfg, m: m, log: log, ready: make(chan struct{}),
+		learner: newLearner(cfg, mode, announced),
+	}
+	s.state.Store(&state{})
+	return s
+}
+
+// Name returns the live stream's id.
+func (s *Stream) Name() string { return s.name }
+
+// Attach returns what create made for the stream, once for all callers. There is one
+// attachment, which lives as long as the stream; it belongs to package hls.
+func (s *Stream) Attach(create func(*Stream) any) any {
+	s.once.Do(func() { s.attached = create(s) })
+	return s.attached
+}
+
+// Ready is closed when the first segment of the stream is complete, or when it ended
+// before. From then on the other methods tell something.
+func (s *Stream) Ready() <-chan struct{} { return s.ready }
+
+// TargetDuration is the value of EXT-X-TARGETDURATION in seconds. It is the same for all
+// renditions and never changes.
+func (s *Stream) TargetDuration() int { return s.state.Load().target }
+
+// PartHoldBack is the value of PART-HOLD-BACK: three times the longest part target of
+// the renditions; 0 without parts.
+func (s *Stream) PartHoldBack() time.Duration { return s.state.Load().holdBack }
+
+// Renditions returns the renditions that have media, in the order in which they began.
+// The caller must not change the slice.
+func (s *Stream) Renditions() []*Rendition { return s.state.Load().list }
+
+// Rendition returns the rendition of that name, if it has media.
+func (s *Stream) Rendition(name string) (*Rendition, bool) {
+	for _, r := range s.state.Load().list {
+		if r.name == name {
+			return r, true
+		}
+	}
+	return nil, false
+}
+
+// Ended reports whether the broadcast is over.
+func (s *Stream) Ended() bool { return s.state.Load().ended }
+
+// run packages what the reader yields until the stream or ctx ends.
+func (s *Stream) run(ctx context.Context, r reader) {
+	for {
+		p, err := r.ReadPacket(ctx)
+		var gap *hub.Gap
+		switch {
+		case errors.As(err, &gap):
+			s.log.Warn("media was lost before it was packaged", "stream", s.name, "error", err)
+			s.gap()
+		case err != nil:
+			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+				s.log.Error("packaging stopped", "stream", s.name, "error", err)
+			}
+			s.end()
+			return
+		default:
+			s.write(p)
+		}
+	}
+}
+
+// reader is what a stream reads: a hub.Reader.
+type reader interface {
+	ReadPacket(ctx context.Context) (*media.Packet, error)
+}
+
+func (s *Stream) write(p *media.Packet) {
+	if p.Track.Kind() == 0 || p.Track.Timescale <= 0 || len(p.Data) == 0 {
+		s.m.dropped.WithLabelValues("empty").Inc()
+		return
+	}
+	if s.seg == nil {
+		if s.learner.add(p) {
+			s.begin()
+		}
+		return
+	}
+	s.feed(p)
+}
+
+// begin cuts what was collected.
+func (s *Stream) begin() {
+	l := s.learner
+	s.learner = nil
+	plan := l.plan()
+	s.seg = newSegmenter(s.cfg, plan, newEpoch(), s.m, func(b *builder) { s.all = append(s.all, b) })
+	s.state.Store(&state{target: plan.target})
+	s.log.Info("stream is being packaged", "stream", s.name,
+		"target_duration", plan.target, "part", plan.part, "longest_group", plan.group)
+	for _, p := range l.packets {
+		s.feed(p)
+	}
+}
+
+func (s *Stream) feed(p *media.Packet) {
+	if err := s.seg.write(p); err != nil && s.complain < maxTracks {
+		s.complain++
+		s.log.Warn("track left out", "stream", s.name, "track", p.Track.ID, "codec", p.Track.Codec.String(), "error", err)
+	}
+	s.update()
+}
+
+// gap begins a new domain with what comes next.
+func (s *Stream) gap() {
+	if s.seg == nil {
+		s.begin()
+	}
+	s.seg.close(nil)
+	s.update()
+}
+
+func (s *Stream) end() {
+	if s.seg == nil {
+		s.begin()
+	}
+	s.seg.end()
+	s.update()
+	next := *s.state.Load()
+	next.ended = true
+	s.state.Store(&next)
+	if !s.isReady {
+		s.isReady = true
+		close(s.ready)
+	}
+}
+
+// update shows renditions once they have a complete segment.
+func (s *Stream) update() {
+	now := s.state.Load()
+	if len(now.list) == len(s.all) && s.isReady {
+		return
+	}
+	var list []*Rendition
+	waiting := false
+	hold := time.Duration(0)
+	for _, b := range s.all {
+		if len(b.kept) == 0 {
+			// A secondary track that fell silent is not waited for.
+			waiting = waiting || b == s.seg.lead || b.pending != nil || len(b.queue) > 0
+			continue
+		}
+		list = append(list, b.r)
+		hold = max(hold, 3*b.r.partTarget)
+	}
+	if len(list) != len(now.list) {
+		next := *now
+		next.list, next.holdBack = list, max(hold, now.holdBack)
+		s.state.Store(&next)
+	}
+	if !s.isReady && !waiting && len(list) > 0 {
+		s.isReady = true
+		close(s.ready)
+	}
+}
+
+// bytes is what the stream holds in memory, as far as the metric counts it.
+func (s *Stream) bytes() (n int) {
+	for _, b := range s.all {
+		n += b.keptBytes
+	}
+	return n
+}
+
+// newEpoch returns what makes the names of a broadcast's media its own: the time, and
+// what another process at the same time would not choose.
+func newEpoch() string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // never fails, says the package
+	salt := uint32(b[0])<<16 | uint32(binary.BigEndian.Uint16(b[1:]))
+	return strconv.FormatInt(time.Now().Unix(), 36) + strconv.FormatUint(uint64(salt), 36)
+}
