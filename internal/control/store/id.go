@@ -25,9 +25,10 @@ const maxIDLen = 64
 // newID returns the prefix and 130 random bits as 26 lower-case base32 characters.
 func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) }
 
-// plausibleID tells whether s can be an id that was made here. What cannot be one is
-// unknown without asking the database, which may choke on NUL or broken UTF-8.
-func plausibleID(s string) bool {
+// PlausibleID tells whether s can be an id that was made here. What cannot be one is
+// unknown without asking the database (which may choke on NUL or broken UTF-8) or
+// keeping it in a cache (it may be of any length).
+func PlausibleID(s string) bool {
 	if s == "" || len(s) > maxIDLen {
 		return false
 	}
@@ -70,7 +71,7 @@ func parseCursor(s string) (position, error) {
 	}
 	at, id, ok := strings.Cut(string(b), ".")
 	n, err := strconv.ParseInt(at, 10, 64)
-	if !ok || err != nil || !plausibleID(id) {
+	if !ok || err != nil || !PlausibleID(id) {
 		return bad("the cursor is not one of this server")
 	}
 	return position{n, id}, nil
@@ -81,7 +82,7 @@ func micros(t time.Time) int64 { return t.UnixMicro() }
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
 
 func notFound(op, what, id string) error {
-	if !plausibleID(id) {
+	if !PlausibleID(id) {
 		id = "" // do not echo what cannot be an id
 	}
 	return fault.New(fault.NotFound, op, id, fmt.Sprintf("there is no such %s", what),

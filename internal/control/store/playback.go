@@ -26,12 +26,12 @@ func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, erro
 	const op = "look up the playback id"
 	unknown := func() error {
 		subject := playbackID
-		if !plausibleID(subject) {
+		if !PlausibleID(subject) {
 			subject = ""
 		}
 		return fault.New(fault.NotFound, op, subject, "there is no such playback id", "Check the address that you were given.")
 	}
-	if !plausibleID(playbackID) {
+	if !PlausibleID(playbackID) {
 		return Playback{}, unknown()
 	}
 	var row struct {
@@ -81,7 +81,7 @@ func (s *Store) RemovePlaybackID(ctx context.Context, streamID, playbackID strin
 		if _, err := s.load(ctx, tx, streamID, true); err != nil {
 			return err
 		}
-		if !plausibleID(playbackID) {
+		if !PlausibleID(playbackID) {
 			return notFound(op, "playback id", playbackID)
 		}
 		res, err := tx.NewDelete().Model((*playbackRow)(nil)).

@@ -270,7 +270,7 @@ func (s *Store) DeleteLiveStream(ctx context.Context, id string) (LiveStream, er
 
 // load reads one stream; lock keeps others from changing it until the transaction ends.
 func (s *Store) load(ctx context.Context, db bun.IDB, id string, lock bool) (LiveStream, error) {
-	if !plausibleID(id) {
+	if !PlausibleID(id) {
 		return LiveStream{}, notFound("look up", "live stream", id)
 	}
 	row := new(streamRow)
