@@ -98,8 +98,9 @@ func (r *Reader) readBox() error {
 		return io.EOF
 	}
 	size := int64(binary.BigEndian.Uint32(head[:]))
-	kind := string(head[4:8])
+	kind := head[4:8]
 	if size == 1 {
+		// The type is still needed: the large size goes behind it.
 		if err := r.fill(head[8:]); err != nil {
 			return cut(err)
 		}
@@ -109,14 +110,14 @@ func (r *Reader) readBox() error {
 	if size < 0 {
 		return broken(fmt.Errorf("the size of a box is less than its head"))
 	}
-	switch kind {
+	switch string(kind) {
 	case "moov":
 		return r.header(size)
 	case "moof":
 		if r.order == nil {
 			return broken(fmt.Errorf("a fragment comes before the header"))
 		}
-		body, err := r.body(kind, size, maxHeader)
+		body, err := r.body("moof", size, maxHeader)
 		if err != nil {
 			return err
 		}
@@ -131,7 +132,7 @@ func (r *Reader) readBox() error {
 				"Write it with -movflags frag_keyframe+empty_moov+default_base_moof.")
 		}
 		start := r.pos
-		body, err := r.body(kind, size, maxData)
+		body, err := r.body("mdat", size, maxData)
 		if err != nil {
 			return err
 		}
