@@ -130,6 +130,16 @@ func (l *learner) plan() *plan {
 	return p
 }
 
+// holdBack is PART-HOLD-BACK as far as it is known before the tracks are: audio, which may
+// begin later, adds up to a frame to the length of a part.
+func (p *plan) holdBack() time.Duration {
+	const frame = 24 * time.Millisecond
+	if p.part == 0 {
+		return 0
+	}
+	return 3 * (p.part + frame)
+}
+
 // partTarget chooses PART-TARGET for a track, and whether parts follow a grid: for audio
 // of short frames, parts of alternately n and n+1 frames keep step with the video's.
 //

@@ -464,7 +464,7 @@ func (s *segmenter) assign(b *builder, f *frame, at time.Duration) {
 			return
 		}
 		d := f.dts - b.pending.dts
-		if to > b.ahead {
+		if to > b.ahead && d > 2*b.usual { // it was silent: to the end of its segment only
 			d = min(d, max(b.usual, f.Track.Ticks(s.cuts[b.ahead].at)-b.pending.dts))
 		}
 		if s.tooLong(b, b.pending.dts+d) {

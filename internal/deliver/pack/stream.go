@@ -137,7 +137,7 @@ func (s *Stream) begin() {
 	s.learner = nil
 	plan := l.plan()
 	s.seg = newSegmenter(s.cfg, plan, newEpoch(), s.m, func(b *builder) { s.all = append(s.all, b) })
-	s.state.Store(&state{target: plan.target})
+	s.state.Store(&state{target: plan.target, holdBack: plan.holdBack()})
 	s.log.Info("stream is being packaged", "stream", s.name,
 		"target_duration", plan.target, "part", plan.part, "longest_group", plan.group)
 	for _, p := range l.packets {
@@ -185,19 +185,19 @@ func (s *Stream) update() {
 	}
 	var list []*Rendition
 	waiting := false
-	hold := time.Duration(0)
+	hold := now.holdBack
 	for _, b := range s.all {
+		hold = max(hold, 3*b.r.partTarget)
 		if len(b.kept) == 0 {
 			// A secondary track that fell silent is not waited for.
 			waiting = waiting || b == s.seg.lead || b.pending != nil || len(b.queue) > 0
 			continue
 		}
 		list = append(list, b.r)
-		hold = max(hold, 3*b.r.partTarget)
 	}
-	if len(list) != len(now.list) {
+	if len(list) != len(now.list) || hold != now.holdBack {
 		next := *now
-		next.list, next.holdBack = list, max(hold, now.holdBack)
+		next.list, next.holdBack = list, hold
 		s.state.Store(&next)
 	}
 	if !s.isReady && !waiting && len(list) > 0 {
