@@ -33,6 +33,8 @@ func configOf(t *track, codec media.Codec, b []byte) ([]byte, error) {
 	switch codec {
 	case media.MP3, media.AC3, media.EAC3:
 		return nil, nil
+	case media.VP8, media.VP9:
+		return b, nil // may be empty: key frames tell as well
 	case media.Opus:
 		if len(b) == 0 {
 			b = opusHead(t.channels)

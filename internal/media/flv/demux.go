@@ -2,7 +2,7 @@ package flv
 
 import (
 	"bytes"
-		"fmt"
+	"fmt"
 	"slices"
 
 	"onair/internal/media"
@@ -48,8 +48,6 @@ type track struct {
 	prefix byte
 	// channels is what a MultichannelConfig told; 0 if none came.
 	channels int
-	// probed is what the frames told of a codec without sequence header.
-	probed probed
 	// failed is why the track is refused; only further tracks are, the first of its
 	// kind ends the session instead.
 	failed error
@@ -249,7 +247,7 @@ func (d *Demuxer) frame(t *track, codec media.Codec, flagged bool, dts int64, ct
 		d.stats.Ignored++
 		return nil, nil
 	}
-	if err := d.learn(t, codec, b); err != nil {
+	if err := d.learn(t, codec, flagged, b); err != nil {
 		return nil, err
 	}
 	if t.wire == nil || t.codec != codec {
@@ -354,12 +352,12 @@ func (d *Demuxer) setHeader(t *track, codec media.Codec, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if config == nil {
-		// The parameters are in the frames: learn finds them.
+	if config == nil || codec == media.VP8 || codec == media.VP9 {
+		// The parameters, or some of them, are in the frames: learn finds them.
 		if t.codec != codec {
-			t.wire, t.header = nil, nil
+			t.wire = nil
 		}
-		t.codec = codec
+		t.codec, t.header = codec, config
 		return nil
 	}
 	if at := lengthSizeAt(codec); at >= 0 && at < len(config) {
@@ -394,8 +392,7 @@ func (d *Demuxer) setConfig(t *track, next *media.Track) error {
 		public.FrameRate = d.declared
 	}
 	if at >= 0 && at < len(public.Config) {
-		public.Config = bytes.Clone(public.Config)
-		public.Config[at] |= 3 // packets have 4-byte lengths
+		public.Config = bitstream.CanonicalConfig(wire)
 	}
 	t.codec, t.wire, t.media = next.Codec, wire, &public
 	return nil

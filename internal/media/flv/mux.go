@@ -29,6 +29,10 @@ func (m Message) Body() []byte { return append(append([]byte(nil), m.Head...), m
 // RTMP, further tracks as multitrack messages. Tracks are numbered in the order in
 // which Add or Packet met them. It is not safe for concurrent use.
 type Muxer struct {
+	// Origin is the time, in milliseconds, that is stamped 0. RTMP knows no times
+	// before that: an earlier packet is stamped 0 too, and keeps when it is shown.
+	Origin int64
+
 	tracks []*muxTrack
 	video  int
 	audio  int
@@ -137,8 +141,8 @@ func (m *Muxer) Headers(ts uint32) ([]Message, error) {
 // that is new.
 func (m *Muxer) Packet(p *media.Packet) ([]Message, error) {
 	t := p.Track
-	dts := media.Rescale(p.DTS, int64(t.Timescale), Timescale)
-	cts := media.Rescale(p.PTS, int64(t.Timescale), Timescale) - dts
+	dts := max(0, media.Rescale(p.DTS, int64(t.Timescale), Timescale)-m.Origin)
+	cts := media.Rescale(p.PTS, int64(t.Timescale), Timescale) - m.Origin - dts
 	if cts < math.MinInt32>>8 || cts > math.MaxInt32>>8 {
 		return nil, fault.New(fault.Invalid, "send over RTMP", t.Codec.String(),
 			fmt.Sprintf("a frame is shown %d ms after it is decoded", cts), "")
