@@ -343,7 +343,12 @@ func (l *linter) hint(now, before *lintState) {
 
 // media checks the new parts and segments themselves.
 func (l *linter) media(now *lintState) {
-	l.scale = float64(l.snap.Track.Timescale)
+	if scale := float64(l.snap.Track.Timescale); scale != l.scale {
+		if l.lastEnd >= 0 && l.scale > 0 {
+			l.lastEnd = int64(float64(l.lastEnd) / l.scale * scale)
+		}
+		l.scale = scale
+	}
 	for _, s := range now.segments {
 		var joined []byte
 		for i, p := range s.parts {
