@@ -189,3 +189,14 @@ func (s *source) take(d time.Duration) (list []*media.Packet) {
 		}
 	}
 }
+
+// inEmptyBubble runs a test on a stream that has just been published.
+func inEmptyBubble(t *testing.T, mode media.LatencyMode, test func(t *testing.T, r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, DefaultConfig())
+		defer r.close()
+		r.publish(mode)
+		test(t, r)
+	})
+}
