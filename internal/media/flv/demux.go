@@ -81,7 +81,6 @@ func (d *Demuxer) Metadata(m Metadata) {
 // 2^32) and returns the packets in it: none for headers and the like, several for a
 // multitrack message. The error is a fault that says what the encoder should do.
 func (d *Demuxer) Video(ts uint32, body []byte) ([]*media.Packet, error) {
-	dts := d.clock.unwrap(ts)
 	if len(body) == 0 {
 		d.stats.Ignored++
 		return nil, nil
@@ -95,7 +94,7 @@ func (d *Demuxer) Video(ts uint32, body []byte) ([]*media.Packet, error) {
 			d.stats.Ignored++
 			return nil, nil
 		}
-		return d.each(m, media.Video, dts)
+		return d.each(m, media.Video, ts)
 	}
 	frame := body[0] >> 4
 	if frame == frameCommand {
@@ -115,7 +114,7 @@ func (d *Demuxer) Video(ts uint32, body []byte) ([]*media.Packet, error) {
 	case legacyHeader:
 		return nil, d.setHeader(t, codec, body[5:])
 	case legacyFrames:
-		return d.one(d.frame(t, codec, frame == frameKey, dts, signed24(body[2:]), body[5:]))
+		return d.one(d.frame(t, codec, frame == frameKey, ts, signed24(body[2:]), body[5:]))
 	default:
 		d.stats.Ignored++
 		return nil, nil
@@ -125,7 +124,6 @@ func (d *Demuxer) Video(ts uint32, body []byte) ([]*media.Packet, error) {
 // Audio takes the body of an audio message, as Video does. A body without bytes is a
 // gap of silence and yields nothing.
 func (d *Demuxer) Audio(ts uint32, body []byte) ([]*media.Packet, error) {
-	dts := d.clock.unwrap(ts)
 	if len(body) == 0 {
 		d.stats.Ignored++
 		return nil, nil
@@ -136,7 +134,7 @@ func (d *Demuxer) Audio(ts uint32, body []byte) ([]*media.Packet, error) {
 		if err != nil {
 			return nil, invalid("audio", err)
 		}
-		return d.each(m, media.Audio, dts)
+		return d.each(m, media.Audio, ts)
 	case soundAAC:
 		if len(body) < 3 {
 			d.stats.Ignored++
@@ -147,12 +145,12 @@ func (d *Demuxer) Audio(ts uint32, body []byte) ([]*media.Packet, error) {
 		case legacyHeader:
 			return nil, d.setHeader(t, media.AAC, body[2:])
 		case legacyFrames:
-			return d.one(d.frame(t, media.AAC, true, dts, 0, body[2:]))
+			return d.one(d.frame(t, media.AAC, true, ts, 0, body[2:]))
 		}
 		d.stats.Ignored++
 		return nil, nil
 	case soundMP3, soundMP3 | 12: // 14 is MP3 at 8 kHz
-		return d.one(d.frame(d.track(media.Audio, 0), media.MP3, true, dts, 0, body[1:]))
+		return d.one(d.frame(d.track(media.Audio, 0), media.MP3, true, ts, 0, body[1:]))
 	default:
 		return nil, unsupportedSound(format)
 	}
@@ -166,7 +164,7 @@ func (d *Demuxer) one(p *media.Packet, err error) ([]*media.Packet, error) {
 }
 
 // each handles every track's part of an Enhanced RTMP message.
-func (d *Demuxer) each(m exMessage, k media.Kind, dts int64) ([]*media.Packet, error) {
+func (d *Demuxer) each(m exMessage, k media.Kind, ts uint32) ([]*media.Packet, error) {
 	var out []*media.Packet
 	for _, part := range m.tracks {
 		t := d.track(k, part.index)
@@ -174,7 +172,7 @@ func (d *Demuxer) each(m exMessage, k media.Kind, dts int64) ([]*media.Packet, e
 			d.stats.Refused++
 			continue
 		}
-		p, err := d.enhanced(t, m, k, dts, part)
+		p, err := d.enhanced(t, m, k, ts, part)
 		if err != nil && part.index > 0 {
 			// A further track that cannot be used costs that track, not the stream.
 			t.failed = err
@@ -191,7 +189,7 @@ func (d *Demuxer) each(m exMessage, k media.Kind, dts int64) ([]*media.Packet, e
 	return out, nil
 }
 
-func (d *Demuxer) enhanced(t *track, m exMessage, k media.Kind, dts int64, part exTrack) (*media.Packet, error) {
+func (d *Demuxer) enhanced(t *track, m exMessage, k media.Kind, ts uint32, part exTrack) (*media.Packet, error) {
 	codec := codecOf(part.fourCC, k)
 	if codec == media.UnknownCodec {
 		return nil, unsupportedFourCC(part.fourCC, k)
@@ -207,10 +205,10 @@ func (d *Demuxer) enhanced(t *track, m exMessage, k media.Kind, dts int64, part 
 			}
 			cts, b = signed24(b), b[3:]
 		}
-		return d.frame(t, codec, m.frameType == frameKey, dts, cts, b)
+		return d.frame(t, codec, m.frameType == frameKey, ts, cts, b)
 	case exCodedFramesX:
 		if k == media.Video {
-			return d.frame(t, codec, m.frameType == frameKey, dts, 0, part.body)
+			return d.frame(t, codec, m.frameType == frameKey, ts, 0, part.body)
 		}
 	case exMultichannel:
 		if k == media.Audio && len(part.body) >= 2 {
@@ -242,11 +240,13 @@ func (d *Demuxer) track(k media.Kind, index int) *track {
 }
 
 // frame makes a packet of a coded frame.
-func (d *Demuxer) frame(t *track, codec media.Codec, flagged bool, dts int64, cts int32, b []byte) (*media.Packet, error) {
+func (d *Demuxer) frame(t *track, codec media.Codec, flagged bool, ts uint32, cts int32, b []byte) (*media.Packet, error) {
 	if len(b) == 0 {
 		d.stats.Ignored++
 		return nil, nil
 	}
+	// Only frames move the clock: encoders stamp late sequence headers with 0.
+	dts := d.clock.unwrap(ts)
 	if err := d.learn(t, codec, flagged, b); err != nil {
 		return nil, err
 	}

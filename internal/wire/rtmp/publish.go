@@ -122,6 +122,7 @@ func (r *PublishRequest) Close(err error) {
 	case !r.accepted && err == nil:
 		r.tell("error", publishRejected, "The server took no decision.")
 	case err == nil, isEOF(err):
+		r.se.parted = isEOF(r.failed)
 		r.tell("status", "NetStream.Unpublish.Success", "Unpublished.")
 	case !r.accepted:
 		r.tell("error", publishCode(fault.KindOf(err)), explain(err))
@@ -138,7 +139,6 @@ func (r *PublishRequest) Close(err error) {
 // tell sends a status. An encoder that is gone cannot be told.
 func (r *PublishRequest) tell(level, code, description string) {
 	_ = r.conn.command(r.target.streamID, "onStatus", 0.0, nil, status(level, code, description))
-	r.socket.closeWrite()
 }
 
 // command handles a command that comes while media does.

@@ -36,6 +36,9 @@ type session struct {
 	flashVer  string
 	client    capabilities
 	streams   int
+	// parted is set when the client said that it goes: it closes by itself, and some
+	// take a close that comes first for an error (GStreamer).
+	parted bool
 }
 
 // capabilities are what a client said of itself in connect (Enhanced RTMP v2,
@@ -126,7 +129,9 @@ func reasonOf(err error, other string) string {
 // linger lets the client read what was sent last and then close; it waits for that for
 // a short time, even when the server stops. What still comes is thrown away.
 func (se *session) linger() {
-	se.socket.closeWrite()
+	if !se.parted {
+		se.socket.closeWrite()
+	}
 	nc := se.socket.Conn
 	if nc.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
 		return
