@@ -1,0 +1,85 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"onair/internal/control/store"
+)
+
+// optional is a field of a merge patch: absent, null, or a value.
+type optional[T any] struct {
+	set, null bool
+	v         T
+}
+
+// UnmarshalJSON notes that the field is there.
+func (o *optional[T]) UnmarshalJSON(b []byte) error {
+	o.set = true
+	if bytes.Equal(b, []byte("null")) {
+		o.null = true
+		return nil
+	}
+	return json.Unmarshal(b, &o.v)
+}
+
+// Schema describes the value or null.
+func (o optional[T]) Schema(r huma.Registry) *huma.Schema {
+	s := *r.Schema(reflect.TypeFor[T](), true, "")
+	s.Nullable = true
+	return &s
+}
+
+// to sets dst from the patch: not at all, to what null stands for, or to the value.
+func (o optional[T]) to(dst *T, null T) {
+	switch {
+	case !o.set:
+	case o.null:
+		*dst = null
+	default:
+		*dst = o.v
+	}
+}
+
+type patchBody struct {
+	Title           optional[string]             `json:"title" required:"false" maxLength:"512" doc:"Null removes it."`
+	LatencyMode     optional[string]             `json:"latency_mode" required:"false" enum:"standard,low,ultra" doc:"Null: low. Applies to the next broadcast."`
+	ReconnectWindow optional[int]                `json:"reconnect_window" required:"false" minimum:"0" maximum:"1800" doc:"Seconds; null: 60. Applies to the next broadcast."`
+	Record          optional[bool]               `json:"record" required:"false" doc:"Null: false."`
+	Metadata        optional[map[string]*string] `json:"metadata" required:"false" doc:"Merged key by key: null removes a key, null for all of it removes all."`
+}
+
+type patchInput struct {
+	ID   string `path:"id" doc:"Id of the live stream." example:"ls_bxk3w2q7zjv4m5r6t7y2a3c4d5"`
+	Body patchBody
+}
+
+// apply merges the patch into a stream.
+func (p *patchBody) apply(l *store.LiveStream) {
+	p.Title.to(&l.Title, "")
+	p.LatencyMode.to(&l.LatencyMode, defaultLatency)
+	p.Record.to(&l.Record, false)
+	window := int(l.ReconnectWindow / time.Second)
+	p.ReconnectWindow.to(&window, defaultWindow)
+	l.ReconnectWindow = time.Duration(window) * time.Second
+	switch {
+	case !p.Metadata.set:
+	case p.Metadata.null:
+		l.Metadata = map[string]string{}
+	default:
+		merged := maps.Clone(l.Metadata)
+		for k, v := range p.Metadata.v {
+			if v == nil {
+				delete(merged, k)
+			} else {
+				merged[k] = *v
+			}
+		}
+		l.Metadata = merged
+	}
+}
