@@ -1,0 +1,125 @@
+import type { LatencyMode, LiveStream, LiveStreamList, Playback, Problem, ServerInfo } from './types';
+
+/** How long a call may take before it is given up, in ms. */
+export const CALL_TIMEOUT = 15_000;
+
+/** What the API refused, or why it could not be reached (status 0). */
+export class ApiError extends Error {
+  override name = 'ApiError';
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    /** Seconds to wait before the next try; 0 if the server named none. */
+    readonly retryAfter = 0,
+    readonly requestId = '',
+  ) {
+    super(message);
+  }
+}
+
+/** What to tell a person about an error: what happened and what to do. */
+export function inWords(err: unknown): string {
+  if (!(err instanceof ApiError)) return err instanceof Error ? err.message : String(err);
+  if (err.status === 0) return err.message;
+  if (err.status === 429) {
+    return `Too many tries. Wait ${err.retryAfter > 0 ? `${err.retryAfter} s` : 'a minute'} and try again.`;
+  }
+  if (err.status >= 500) {
+    const id = err.requestId ? ` The request id for the log is ${err.requestId}.` : '';
+    return `The server failed (${err.status}): ${err.message}.${id}`.replace('..', '.');
+  }
+  return err.message;
+}
+
+async function toError(res: Response): Promise<ApiError> {
+  let problem: Problem = {};
+  try {
+    problem = (await res.json()) as Problem;
+  } catch {
+    // Not every hop before the server speaks problem+json.
+  }
+  const fields = (problem.errors ?? []).map((e) => e.message).filter(Boolean);
+  const text = [problem.detail || problem.title || res.statusText || `HTTP ${res.status}`, ...fields];
+  const after = Number.parseInt(res.headers.get('Retry-After') ?? '', 10);
+  return new ApiError(
+    res.status,
+    problem.code ?? '',
+    [...new Set(text)].join(' · '),
+    Number.isFinite(after) && after > 0 ? after : 0,
+    problem.request_id ?? '',
+  );
+}
+
+/** Fetch that turns refusals and network trouble into ApiError. */
+export async function call(path: string, init: RequestInit = {}): Promise<Response> {
+  const timeout = AbortSignal.timeout(CALL_TIMEOUT);
+  const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
+  let res: Response;
+  try {
+    res = await fetch(path, { ...init, signal, credentials: 'omit', cache: 'no-store' });
+  } catch (err) {
+    if (init.signal?.aborted) throw err;
+    const what = timeout.aborted ? 'The server did not answer in time.' : 'The server cannot be reached.';
+    throw new ApiError(0, timeout.aborted ? 'timeout' : 'unreachable', `${what} Check the connection.`);
+  }
+  if (!res.ok) throw await toError(res);
+  return res;
+}
+
+/** What anybody may know about a playback id. */
+export async function getPlayback(id: string, signal?: AbortSignal) {
+  const res = await call(`/v1/playback/${encodeURIComponent(id)}`, signal ? { signal } : {});
+  return { playback: (await res.json()) as Playback, date: res.headers.get('Date') };
+}
+
+export interface StreamChange {
+  title?: string;
+  latency_mode?: LatencyMode;
+  reconnect_window?: number;
+}
+
+/** The API with an administrator's token. */
+export class Api {
+  constructor(
+    readonly token: string,
+    private readonly onUnauthorized: () => void = () => {},
+  ) {}
+
+  async request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+    const headers: Record<string, string> = { Authorization: `Bearer ${this.token}` };
+    if (body !== undefined) headers['Content-Type'] = 'application/json';
+    try {
+      const res = await call(path, {
+        method,
+        headers,
+        ...(body !== undefined ? { body: JSON.stringify(body) } : {}),
+        ...(signal ? { signal } : {}),
+      });
+      const text = await res.text();
+      return (text ? JSON.parse(text) : undefined) as T;
+    } catch (err) {
+      if (err instanceof ApiError && err.status === 401) this.onUnauthorized();
+      throw err;
+    }
+  }
+
+  session = () => this.request<{ role: string }>('GET', '/v1/session');
+  server = () => this.request<ServerInfo>('GET', '/v1/server');
+  streams = (cursor?: string) =>
+    this.request<LiveStreamList>(
+      'GET',
+      `/v1/live-streams?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`,
+    );
+  stream = (id: string, signal?: AbortSignal) =>
+    this.request<LiveStream>('GET', this.path(id), undefined, signal);
+  create = (change: StreamChange) => this.request<LiveStream>('POST', '/v1/live-streams', change);
+  update = (id: string, change: StreamChange) => this.request<LiveStream>('PATCH', this.path(id), change);
+  remove = (id: string) => this.request<void>('DELETE', this.path(id));
+  act = (id: string, verb: 'reset-stream-key' | 'enable' | 'disable' | 'complete') =>
+    this.request<LiveStream | undefined>('POST', `${this.path(id)}/${verb}`);
+
+  private path(id: string) {
+    return `/v1/live-streams/${encodeURIComponent(id)}`;
+  }
+}

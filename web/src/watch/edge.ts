@@ -1,0 +1,34 @@
+/** Never further behind than this many times the target (and never less than MIN_LIMIT seconds). */
+const FACTOR = 3;
+const MIN_LIMIT = 4;
+/** How long (ms) it must have been too far behind before the player jumps. */
+const HOLD = 1500;
+/** Pause (ms) after a jump. */
+const REST = 5000;
+
+/**
+ * Decides when to jump back to the live edge. Small lags are caught up by playing a little
+ * faster, which hls.js does; it never does so for large ones.
+ */
+export class EdgeKeeper {
+  private since = 0;
+  private jumpedAt = Number.NEGATIVE_INFINITY;
+
+  /** Whether to jump now. now is in ms, latency and target in seconds. */
+  tick(now: number, latency: number | null, target: number | null): boolean {
+    if (
+      latency === null ||
+      target === null ||
+      target <= 0 ||
+      latency <= Math.max(MIN_LIMIT, target * FACTOR)
+    ) {
+      this.since = 0;
+      return false;
+    }
+    if (this.since === 0) this.since = now;
+    if (now - this.since < HOLD || now - this.jumpedAt < REST) return false;
+    this.since = 0;
+    this.jumpedAt = now;
+    return true;
+  }
+}

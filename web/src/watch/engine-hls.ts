@@ -1,0 +1,228 @@
+import type Hls from 'hls.js';
+import type { ErrorData, HlsConfig, Level } from 'hls.js';
+import { type Engine, type EngineEvents, fetchText, LIVE_LIMIT, type Quality } from './engine';
+
+/** Media errors within this time (ms) that are repaired in place before a new engine is better. */
+const MEDIA_WINDOW = 10_000;
+const MEDIA_REPAIRS = 2;
+const NETWORK_PAUSE = 1000;
+
+// A stream outlives its server's restarts, so playlists are asked for as long as the page
+// is open. A part that answers 404 is gone and stays gone.
+const retry = {
+  maxNumRetry: 100_000,
+  retryDelayMs: 400,
+  maxRetryDelayMs: 2000,
+  backoff: 'linear' as const,
+  shouldRetry: () => true,
+};
+const playlists = {
+  default: {
+    maxTimeToFirstByteMs: 10_000,
+    maxLoadTimeMs: 20_000,
+    timeoutRetry: retry,
+    errorRetry: retry,
+  },
+};
+
+/** The settings of hls.js; the delay aimed at is the playlist's PART-HOLD-BACK. */
+export const HLS_CONFIG: Partial<HlsConfig> = {
+  lowLatencyMode: true,
+  enableWorker: false, // fMP4 passes through; a worker would need blob: scripts
+  maxLiveSyncPlaybackRate: 1.1,
+  liveSyncOnStallIncrease: 0.25,
+  backBufferLength: 30,
+  capLevelToPlayerSize: true,
+  startFragPrefetch: true,
+  manifestLoadPolicy: playlists,
+  playlistLoadPolicy: playlists,
+  fragLoadPolicy: {
+    default: {
+      maxTimeToFirstByteMs: 10_000,
+      maxLoadTimeMs: 30_000,
+      timeoutRetry: retry,
+      errorRetry: {
+        ...retry,
+        shouldRetry: (_config, _count, timeout, response) =>
+          Boolean(timeout) || !response?.code || response.code >= 500,
+      },
+    },
+  },
+};
+
+/** Plays with hls.js, which is loaded when the first stream is on. */
+export class HlsEngine implements Engine {
+  readonly name = 'hls.js';
+  hls: Hls | null = null;
+  private gone = false;
+  private edge = -1;
+  private edgeAt = Number.NEGATIVE_INFINITY;
+  private mediaErrors: number[] = [];
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private lastError = '';
+  private readonly finished = () => this.events.onFinished();
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly url: string,
+    private readonly events: EngineEvents,
+    private readonly preferredHeight: number,
+  ) {}
+
+  async start(): Promise<void> {
+    const { default: Impl } = await import('hls.js');
+    if (this.gone) return;
+    if (!Impl.isSupported()) {
+      this.events.onFault('codec_unsupported');
+      return;
+    }
+    const hls = new Impl(HLS_CONFIG);
+    this.hls = hls;
+    const E = Impl.Events;
+    hls.on(E.MANIFEST_PARSED, () => {
+      const level = hls.levels.findIndex((l) => l.height === this.preferredHeight);
+      if (level >= 0) hls.nextLevel = level;
+      this.events.onQualities();
+    });
+    hls.on(E.LEVEL_SWITCHED, () => this.events.onQualities());
+    hls.on(E.LEVEL_UPDATED, (_, { details }) => {
+      if (details.edge > this.edge) {
+        this.edge = details.edge;
+        this.edgeAt = Date.now();
+      }
+    });
+    hls.on(E.ERROR, (_, data) => this.onError(data, Impl));
+    this.video.addEventListener('ended', this.finished);
+    hls.attachMedia(this.video);
+    hls.loadSource(this.url);
+  }
+
+  destroy(): void {
+    this.gone = true;
+    clearTimeout(this.timer);
+    this.video.removeEventListener('ended', this.finished);
+    this.hls?.destroy();
+    this.hls = null;
+  }
+
+  delay(now: number): number | null {
+    const date = this.hls?.playingDate;
+    return date ? (now - date.getTime()) / 1000 : this.latency();
+  }
+
+  latency(): number | null {
+    const l = this.hls?.latency;
+    return l ? l : null;
+  }
+
+  target(): number | null {
+    return this.hls?.targetLatency ?? null;
+  }
+
+  mediaAge(now: number): number {
+    return (now - this.edgeAt) / 1000;
+  }
+
+  ageLimit(): number {
+    // Without parts, media comes a whole segment at a time.
+    const d = this.hls?.latestLevelDetails;
+    return d && !d.partTarget ? Math.max(LIVE_LIMIT, d.targetduration * 1.5) : LIVE_LIMIT;
+  }
+
+  toLive(): void {
+    const at = this.hls?.liveSyncPosition;
+    if (at !== null && at !== undefined) this.video.currentTime = at;
+  }
+
+  probe(): Promise<string> {
+    const url = this.hls?.latestLevelDetails?.url;
+    return fetchText(url ? plain(url) : this.url);
+  }
+
+  qualities(): Quality[] {
+    return (this.hls?.levels ?? []).map((l, index) => ({
+      index,
+      height: l.height || 0,
+      label: labelOf(l),
+    }));
+  }
+
+  chosen(): number {
+    return this.hls?.autoLevelEnabled === false ? this.current() : -1;
+  }
+
+  current(): number {
+    return this.hls ? Math.max(this.hls.currentLevel, this.hls.nextLevel) : -1;
+  }
+
+  choose(index: number): void {
+    if (this.hls) this.hls.nextLevel = index;
+    this.events.onQualities();
+  }
+
+  stats(): Record<string, unknown> {
+    const hls = this.hls;
+    if (!hls) return {};
+    const level = hls.levels[hls.currentLevel];
+    const quality = this.video.getVideoPlaybackQuality?.();
+    return {
+      codec: [level?.videoCodec, level?.audioCodec].filter(Boolean).join(', ') || null,
+      level_bitrate: level?.bitrate ?? null,
+      bandwidth_estimate: Math.round(hls.bandwidthEstimate) || null,
+      frames: quality?.totalVideoFrames ?? null,
+      frames_dropped: quality?.droppedVideoFrames ?? null,
+      target_s: round(this.target()),
+      behind_edge_s: round(this.latency()),
+      part_s: hls.latestLevelDetails?.partTarget || null,
+      playback_rate: this.video.playbackRate,
+      last_error: this.lastError || null,
+    };
+  }
+
+  private onError(data: ErrorData, Impl: typeof Hls): void {
+    this.lastError = data.details;
+    if (!data.fatal || !this.hls) return;
+    const hls = this.hls;
+    const D = Impl.ErrorDetails;
+    if (
+      data.details === D.MANIFEST_INCOMPATIBLE_CODECS_ERROR ||
+      data.details === D.BUFFER_INCOMPATIBLE_CODECS_ERROR ||
+      data.details === D.BUFFER_ADD_CODEC_ERROR
+    ) {
+      this.events.onFault('codec_unsupported');
+      return;
+    }
+    if (data.type === Impl.ErrorTypes.MEDIA_ERROR) {
+      const now = Date.now();
+      this.mediaErrors = this.mediaErrors.filter((t) => now - t < MEDIA_WINDOW);
+      this.mediaErrors.push(now);
+      if (this.mediaErrors.length <= MEDIA_REPAIRS) {
+        hls.recoverMediaError();
+        return;
+      }
+    }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      hls.loadSource(this.url);
+      hls.startLoad();
+      void this.video.play().catch(() => {});
+    }, NETWORK_PAUSE);
+  }
+}
+
+/** The playlist's address without what asks the server to hold the answer back. */
+function plain(url: string): string {
+  const u = new URL(url, location.href);
+  for (const name of [...u.searchParams.keys()]) if (name.startsWith('_HLS_')) u.searchParams.delete(name);
+  return u.href;
+}
+
+function labelOf(l: Level): string {
+  const rate = l.frameRate > 31 ? Math.round(l.frameRate) : '';
+  if (l.height) return `${l.height}p${rate}`;
+  return l.bitrate ? `${Math.round(l.bitrate / 1000)} kb/s` : 'Source';
+}
+
+function round(n: number | null): number | null {
+  return n === null ? null : Math.round(n * 1000) / 1000;
+}

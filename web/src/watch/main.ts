@@ -1,0 +1,245 @@
+import { ApiError, getPlayback } from '../lib/api';
+import { jitter } from '../lib/backoff';
+import { clock, count, delay } from '../lib/format';
+import type { Playback } from '../lib/types';
+import { el, icon } from './dom';
+import { actionFor, type KeyAction } from './keys';
+import { pollDelay } from './machine';
+import { QualityMenu } from './menu';
+import { helpPanel, StatsPanel } from './panels';
+import { CHANGE, OnairPlayer } from './player';
+import { badgeFor, wordsFor } from './words';
+
+/** Handle for tests and for the browser's console. See web/README.md. */
+interface Handle {
+  /** Seconds between the picture and the server's clock; null while nothing plays. */
+  latency(): number | null;
+  readonly state: string;
+  /** The hls.js instance, null without one. */
+  readonly hls: unknown;
+  stats(): Record<string, unknown>;
+}
+
+const id = decodeURIComponent(location.pathname.replace(/\/+$/, '').split('/').pop() ?? '');
+const session = crypto.getRandomValues(new Uint32Array(2)).join('');
+
+const player = new OnairPlayer();
+const menu = new QualityMenu(player);
+const help = helpPanel();
+const stats = new StatsPanel(allStats);
+const title = el('h1', {}, ' ');
+const viewers = el('span', { class: 'viewers' });
+const badge = el('button', { type: 'button', class: 'badge', disabled: '' });
+const lag = el('span', { class: 'lag' });
+const coverTitle = el('p', { class: 'cover-title' });
+const coverText = el('p', { class: 'cover-text' });
+const coverTimer = el('p', { class: 'cover-timer', 'aria-hidden': 'true' });
+const say = el('p', { class: 'offscreen', role: 'status', 'aria-live': 'polite' });
+const helpButton = el('button', { type: 'button', class: 'text-button' }, icon('help'), 'Keyboard');
+const statsButton = el('button', { type: 'button', class: 'text-button' }, 'Statistics');
+
+let info: Playback | undefined;
+let failures = 0;
+let nextTry = 0;
+let timer: ReturnType<typeof setTimeout> | undefined;
+let stateSince = Date.now();
+let lastState = '';
+let wakeLock: { release(): Promise<void> } | undefined;
+
+player.cover.append(
+  el('span', { class: 'spinner', 'aria-hidden': 'true' }),
+  coverTitle,
+  coverText,
+  coverTimer,
+);
+player.cover.addEventListener('click', () => {
+  if (player.state === 'paused') void player.play();
+});
+player.addEventListener(CHANGE, render);
+badge.addEventListener('click', () => player.toLive());
+helpButton.addEventListener('click', () => help.showModal());
+statsButton.addEventListener('click', () => stats.toggle());
+document.addEventListener('keydown', onKey);
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden) void ask();
+});
+
+const app = document.getElementById('app');
+app?.replaceChildren(
+  el(
+    'main',
+    { class: 'watch' },
+    el('div', { class: 'stage' }, player),
+    el(
+      'div',
+      { class: 'below' },
+      el('div', { class: 'headline' }, title, el('p', { class: 'meta' }, viewers, lag)),
+      el('div', { class: 'tools' }, helpButton, statsButton),
+    ),
+    say,
+    help,
+    stats.root,
+  ),
+);
+player.bar.append(badge, menu.root, el('media-pip-button', {}), el('media-fullscreen-button', {}));
+
+(window as unknown as { onairPlayer: Handle }).onairPlayer = {
+  latency: () => player.delay(),
+  get state() {
+    return player.state;
+  },
+  get hls() {
+    return player.engine?.hls ?? null;
+  },
+  stats: allStats,
+};
+
+void ask();
+setInterval(() => {
+  if (stats.root.open) stats.update();
+}, 1000);
+
+/** Asks the server about the stream, tells the player, and plans the next question. */
+async function ask(): Promise<void> {
+  clearTimeout(timer);
+  const sent = Date.now();
+  try {
+    const { playback, date } = await getPlayback(id);
+    player.clock.sample(date, sent, Date.now());
+    info = playback;
+    failures = 0;
+    player.hlsUrl = playback.hls_url;
+    player.tell({ type: 'status', status: playback.status });
+  } catch (err) {
+    const e = err instanceof ApiError ? err : new ApiError(0, 'unreachable', String(err));
+    failures++;
+    if (e.status === 404) player.tell({ type: 'status', status: 'missing' });
+    else player.tell({ type: 'unreachable', code: e.code || `http_${e.status}` });
+  }
+  clearTimeout(timer);
+  const wait = jitter(pollDelay(player.state, document.hidden, failures));
+  nextTry = Date.now() + wait;
+  timer = setTimeout(() => void ask(), wait);
+  render();
+}
+
+function render(): void {
+  const state = player.state;
+  const code = player.facts.fault || player.facts.unreachable;
+  if (state !== lastState) {
+    const before = lastState;
+    lastState = state;
+    stateSince = Date.now();
+    // What changed is asked for at once: a stall may be the end of the stream.
+    if (before === 'playing' && (state === 'reconnecting' || state === 'ended')) void ask();
+    const words = wordsFor(state, code);
+    say.textContent = state === 'playing' ? 'Playing' : `${words.title} ${words.text}`.trim();
+    void keepAwake(state === 'playing');
+  }
+  const waited = (Date.now() - stateSince) / 1000;
+  const words = wordsFor(state, code);
+  if (state === 'reconnecting' && info?.status === 'reconnecting') {
+    words.text = 'The host lost the connection. The stream goes on here when it is back.';
+  }
+  // A picture that moves needs no cover, unless it is filler while the host is away.
+  player.cover.hidden = state === 'playing';
+  put(player.cover, 'data-state', state);
+  text(coverTitle, words.title);
+  text(coverText, state === 'error' && code ? `${words.text} (${code})` : words.text);
+  text(
+    coverTimer,
+    state === 'reconnecting'
+      ? clock(waited)
+      : state === 'error'
+        ? `Trying again in ${Math.max(0, Math.ceil((nextTry - Date.now()) / 1000))} s`
+        : '',
+  );
+  renderBadge(state);
+  text(title, info?.title || (state === 'missing' ? 'No such stream' : 'Live stream'));
+  const page = `${title.textContent} · onair`;
+  if (document.title !== page) document.title = page;
+  text(viewers, info?.viewers && state === 'playing' ? count(info.viewers, 'viewer') : '');
+  const d = player.delay();
+  text(lag, d !== null && state === 'playing' ? `${delay(d)} behind the camera` : '');
+  menu.update();
+}
+
+function renderBadge(state: ReturnType<() => typeof player.state>): void {
+  const { age, limit } = player.mediaAge();
+  const latency = player.engine?.latency() ?? 0;
+  const away = player.behind && latency > (player.engine?.target() ?? 3) + 3;
+  const kind = badgeFor({ state, mediaAge: age, limit, behind: away });
+  put(badge, 'data-kind', kind);
+  const labels = {
+    LIVE: 'Live',
+    BEHIND: `Go to live · ${clock(latency)} behind`,
+    PAUSED: 'Go to live',
+    WAITING: 'Waiting',
+    OFFLINE: 'Offline',
+  };
+  text(badge, labels[kind]);
+  badge.disabled = kind !== 'BEHIND' && kind !== 'PAUSED';
+}
+
+function onKey(e: KeyboardEvent): void {
+  const path = e.composedPath().map((t) => {
+    const node = t as Partial<Element>;
+    return node.getAttribute?.('role') === 'menu' ? '[menu]' : (node.localName ?? '');
+  });
+  const action = actionFor({ ...pick(e), path });
+  if (!action) return;
+  e.preventDefault();
+  const volume = (by: number) => {
+    player.video.muted = false;
+    player.video.volume = Math.min(1, Math.max(0, player.video.volume + by));
+  };
+  const run: Record<KeyAction, () => void> = {
+    play: () => player.togglePlay(),
+    mute: () => player.toggleMute(),
+    full: () => player.toggleFullscreen(),
+    back: () => player.seek(-10),
+    forward: () => player.seek(10),
+    louder: () => volume(0.1),
+    quieter: () => volume(-0.1),
+    live: () => player.toLive(),
+    stats: () => stats.toggle(),
+    help: () => help.showModal(),
+  };
+  run[action]();
+}
+
+function pick(e: KeyboardEvent) {
+  return { key: e.key, ctrlKey: e.ctrlKey, metaKey: e.metaKey, altKey: e.altKey };
+}
+
+function allStats(): Record<string, unknown> {
+  return {
+    playback_id: id,
+    session,
+    latency_mode: info?.latency_mode ?? null,
+    ...player.stats(),
+    time: new Date().toISOString(),
+    page: location.origin + location.pathname,
+    user_agent: navigator.userAgent,
+  };
+}
+
+async function keepAwake(on: boolean): Promise<void> {
+  try {
+    if (on && !wakeLock) wakeLock = await navigator.wakeLock?.request('screen');
+    else if (!on) {
+      await wakeLock?.release();
+      wakeLock = undefined;
+    }
+  } catch {
+    // A courtesy where the browser has it.
+  }
+}
+
+function text(e: HTMLElement, s: string): void {
+  if (e.textContent !== s) e.textContent = s;
+}
+
+function put(e: HTMLElement, name: string, value: string): void {
+  if (e.getAttribute(name) !== value) e.setAttribute(name, value);
+}
