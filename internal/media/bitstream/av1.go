@@ -116,11 +116,11 @@ func appendOBU(b []byte, u OBU) []byte {
 // sequence is what a sequence header says (AV1 specification, section 5.5).
 type sequence struct {
 	videoInfo
-	profile, level, tier       byte
-	highDepth, twelve, mono    bool
-	subX, subY                 bool
-	chromaPosition, depth      byte
-	still                      bool
+	profile, level, tier    byte
+	highDepth, twelve, mono bool
+	subX, subY              bool
+	chromaPosition, depth   byte
+	still                   bool
 }
 
 // parseSequenceHeader reads the payload of a sequence header OBU. It goes through the

@@ -217,6 +217,7 @@ func TestDescribeSharedFiles(t *testing.T) {
 		if got := fmt.Sprintf("%dx%d", d.Width, d.Height); got != m[2] && m[2] != "0x0" {
 			t.Errorf("%s: %s, the index says %s", col[1], got, m[2])
 		}
+		sameRate(t, d)
 		t.Logf("%s: %s", col[1], summary(d))
 		tested++
 	}

@@ -112,10 +112,10 @@ func nextNAL(b []byte, size int) (nal, rest []byte, err error) {
 func normalizeNALUs(t *media.Track, au []byte) (out, params []byte, err error) {
 	size := lengthSize(t)
 	out, changed, err := filterNALUs(t, au, size)
-	if err != nil && (bytes.HasPrefix(au, []byte{0, 0, 0, 1}) || bytes.HasPrefix(au, []byte{0, 0, 1})) {
+	if err != nil && err != errTooManyUnits && (bytes.HasPrefix(au, []byte{0, 0, 0, 1}) || bytes.HasPrefix(au, []byte{0, 0, 1})) {
 		// Some encoders send a byte stream where lengths belong. A start code read as a
 		// length leads astray within the access unit, so it comes here.
-		if b := FromAnnexB(au); b != nil {
+		if b := fromAnnexB(au, maxNALUs+1); b != nil {
 			au, size = b, 4
 			out, changed, err = filterNALUs(t, au, size)
 		}
@@ -203,9 +203,10 @@ func hasSet(t *media.Track, kind byte, nal []byte) bool {
 func IsKey(c media.Codec, accessUnit []byte) bool {
 	switch c {
 	case media.H264, media.HEVC:
-		for rest := accessUnit; len(rest) > 0; {
+		count := 0
+		for rest := accessUnit; len(rest) > 0; count++ {
 			nal, r, err := nextNAL(rest, 4)
-			if err != nil {
+			if err != nil || count >= maxNALUs {
 				return false
 			}
 			rest = r
