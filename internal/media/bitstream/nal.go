@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
-	"math"
 )
 
 var (
@@ -64,15 +63,9 @@ func nextStartCode(b []byte, i int) (int, bool) {
 
 // FromAnnexB turns an access unit of a byte stream into NAL units behind 4-byte
 // lengths; nil if there is no start code.
-func FromAnnexB(b []byte) []byte { return fromAnnexB(b, math.MaxInt) }
-
-// fromAnnexB stops after limit units.
-func fromAnnexB(b []byte, limit int) []byte {
+func FromAnnexB(b []byte) []byte {
 	var out []byte
 	for nal := range SplitAnnexB(b) {
-		if limit--; limit < 0 {
-			break
-		}
 		if out == nil {
 			out = make([]byte, 0, len(b)+8)
 		}

@@ -112,10 +112,13 @@ func nextNAL(b []byte, size int) (nal, rest []byte, err error) {
 func normalizeNALUs(t *media.Track, au []byte) (out, params []byte, err error) {
 	size := lengthSize(t)
 	out, changed, err := filterNALUs(t, au, size)
-	if err != nil && err != errTooManyUnits && (bytes.HasPrefix(au, []byte{0, 0, 0, 1}) || bytes.HasPrefix(au, []byte{0, 0, 1})) {
+	if err != nil && (bytes.HasPrefix(au, []byte{0, 0, 0, 1}) || bytes.HasPrefix(au, []byte{0, 0, 1})) {
 		// Some encoders send a byte stream where lengths belong. A start code read as a
 		// length leads astray within the access unit, so it comes here.
-		if b := fromAnnexB(au, maxNALUs+1); b != nil {
+		if bytes.Count(au, []byte{0, 0, 1}) > maxNALUs {
+			return nil, nil, errTooManyUnits
+		}
+		if b := FromAnnexB(au); b != nil {
 			au, size = b, 4
 			out, changed, err = filterNALUs(t, au, size)
 		}
