@@ -1,0 +1,203 @@
+// Package ingest is the one loop that every publisher goes through, whatever protocol it
+// speaks: admit it, accept it, learn its tracks, put it on the hub, and copy its packets
+// there on the stream's own timeline until it leaves.
+//
+// A protocol package satisfies Request; who may publish is decided by a Gate. The
+// timeline (timeline.go) is where the time stamps of encoders, with their jumps, wraps,
+// rounding and garbage, become a stream's: from 0, never backwards, sound and pictures
+// moved by one and the same offset, through reconnects and takeovers.
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"onair/internal/event"
+	"onair/internal/fault"
+	"onair/internal/hub"
+	"onair/internal/media"
+)
+
+// Request is somebody who wants to publish. Its media may be read after Accept.
+type Request interface {
+	media.Source
+	// Protocol is the protocol's short name, such as "rtmp"; a label of metrics.
+	Protocol() string
+	Peer() net.Addr
+	// Key is the secret that names the stream.
+	Key() string
+	// Encoder is what the publisher calls itself; empty if it does not tell.
+	Encoder() string
+	// Tracks are those announced so far. There may be more after a ReadPacket.
+	Tracks() []*media.Track
+	// Accept tells the encoder that it may publish.
+	Accept(ctx context.Context) error
+	// Reject tells it why not, and closes.
+	Reject(err error)
+	// Close ends it after Accept and tells it why; nil is a clean end.
+	Close(err error)
+}
+
+// Grant is what a publisher is allowed.
+type Grant struct {
+	StreamID string
+	// Linger is how long the stream waits when the publisher is lost.
+	Linger      time.Duration
+	LatencyMode media.LatencyMode
+}
+
+// Gate decides who may publish. Its errors are told to the encoder.
+type Gate interface {
+	AdmitPublish(ctx context.Context, protocol string, peer net.Addr, key string) (Grant, error)
+}
+
+// Ingest carries publishers to the hub.
+type Ingest struct {
+	cfg     Config
+	gate    Gate
+	hub     *hub.Hub
+	bus     *event.Bus
+	log     *slog.Logger
+	metrics *metrics
+}
+
+// New returns an Ingest that admits by gate and publishes on h. It tells what happens on
+// bus, and registers its metrics with reg (nil for none).
+func New(cfg Config, gate Gate, h *hub.Hub, bus *event.Bus, log *slog.Logger, reg prometheus.Registerer) *Ingest {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Ingest{cfg: cfg, gate: gate, hub: h, bus: bus, log: log, metrics: newMetrics(reg)}
+}
+
+// Serve takes a publisher from its request to its end, and closes it. It returns nil
+// when the publisher stopped by itself, and else why it was refused or ended; the
+// encoder was told the same.
+func (i *Ingest) Serve(ctx context.Context, r Request) error {
+	grant, err := i.gate.AdmitPublish(ctx, r.Protocol(), r.Peer(), r.Key())
+	if err != nil {
+		i.refused(r, "", err)
+		r.Reject(err)
+		return err
+	}
+	if err := r.Accept(ctx); err != nil {
+		r.Close(err)
+		return err
+	}
+	connected := i.metrics.publishers.WithLabelValues(r.Protocol())
+	connected.Inc()
+	defer connected.Dec()
+	s := &session{
+		Ingest: i, request: r, grant: grant, id: "in_" + strings.ToLower(rand.Text()),
+		repairs: &repairs{all: &i.metrics.repaired},
+	}
+	s.timeline = newTimeline(i.cfg.MaxForwardJump, s.repairs)
+	i.bus.Publish(event.StreamConnected{StreamID: grant.StreamID, Session: s.id, Protocol: r.Protocol(), Encoder: r.Encoder()})
+	err = s.run(ctx)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	r.Close(err)
+	return err
+}
+
+// refused tells of a publisher of whom nothing was on the air.
+func (i *Ingest) refused(r Request, stream string, err error) {
+	kind := fault.KindOf(err)
+	i.metrics.refused.WithLabelValues(string(kind)).Inc()
+	i.bus.Publish(event.IngestRefused{
+		StreamID: stream, Protocol: r.Protocol(), Peer: peerOf(r), Code: string(kind), Reason: err.Error(),
+	})
+	i.log.Info("publisher refused", "stream", stream, "protocol", r.Protocol(), "peer", peerOf(r), "code", string(kind), "reason", err.Error())
+}
+
+// peerOf is the publisher's address in words.
+func peerOf(r Request) string {
+	if a := r.Peer(); a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+// session is one publisher that was admitted.
+type session struct {
+	*Ingest
+	request  Request
+	grant    Grant
+	id       string
+	repairs  *repairs
+	timeline *timeline
+}
+
+// run learns the publisher's tracks, publishes them, and copies until one side ends.
+// The error is io.EOF when the publisher stopped by itself.
+func (s *session) run(parent context.Context) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	first, err := s.learn(ctx, cancel)
+	if err != nil {
+		if err = explain(parent, ctx, err); !errors.Is(err, io.EOF) {
+			s.refused(s.request, s.grant.StreamID, err)
+		}
+		return err
+	}
+	src := &source{session: s, first: first}
+	pub, err := s.hub.Publish(s.grant.StreamID, hub.PublishOptions{
+		Session: s.id, Protocol: s.request.Protocol(), Peer: peerOf(s.request), Encoder: s.request.Encoder(),
+		Linger: s.grant.Linger, LatencyMode: s.grant.LatencyMode,
+		Tracks: src.tracks(), Repaired: s.repairs.counts,
+	})
+	if err != nil {
+		s.refused(s.request, s.grant.StreamID, err)
+		return err
+	}
+	s.timeline.begin(startOf(pub, first), first)
+
+	// Whoever takes over or kicks must not wait for this publisher's next packet.
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-pub.Done():
+			cancel(pub.Err())
+		case <-ctx.Done():
+		}
+	})
+	err = explain(parent, ctx, media.Copy(ctx, pub, src))
+	pub.End(err)
+	cancel(nil)
+	watch.Wait()
+	return err
+}
+
+// startOf is where the publisher's first packet comes to stand on the stream: where the
+// one before it stopped, plus the time since.
+func startOf(pub *hub.Publication, first []*media.Packet) time.Duration {
+	at, ok := pub.Resume()
+	if !ok {
+		return 0
+	}
+	if len(first) == 0 {
+		return at.Media
+	}
+	return at.Media + since(first[0].Arrival, at.At)
+}
+
+// explain turns the end of a context into the reason for it.
+func explain(parent, ctx context.Context, err error) error {
+	if parent.Err() != nil && !errors.Is(err, io.EOF) {
+		return fault.New(fault.Unavailable, "publish", "", "the server is stopping", "Connect again in a moment")
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return context.Cause(ctx)
+	}
+	return err
+}

@@ -1,0 +1,36 @@
+package ingest
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	publishers *prometheus.GaugeVec   // by protocol
+	refused    *prometheus.CounterVec // by fault kind
+	learned    *prometheus.CounterVec // by what ended the learning
+	repaired   [repairKinds]prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	m := &metrics{
+		publishers: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "onair_ingest_publishers", Help: "Publishers that were admitted and are connected.",
+		}, []string{"protocol"}),
+		refused: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "onair_ingest_refused_total", Help: "Publishers that were refused, or ended before any media could be watched, by kind of fault.",
+		}, []string{"code"}),
+		learned: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "onair_ingest_learned_total",
+			Help: "Publishers whose tracks were learned, by what ended the wait: complete, settled (one kind of track only), missing (an announced track never came), bytes (the bound was reached), end.",
+		}, []string{"reason"}),
+	}
+	repaired := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "onair_ingest_timestamps_repaired_total", Help: "Packets whose time stamps were repaired, by kind of repair.",
+	}, []string{"kind"})
+	for k := range m.repaired {
+		m.repaired[k] = repaired.WithLabelValues(repair(k).String())
+	}
+	return m
+}

@@ -1,0 +1,316 @@
+package ingest
+
+import (
+	"time"
+
+	"onair/internal/media"
+)
+
+const (
+	// videoTimescale is exact for all usual frame rates.
+	videoTimescale = 90000
+	// plainTimescale is for sound whose sample rate is not known.
+	plainTimescale = 48000
+
+	// calm is how far a time stamp may lie from where it was due and still be a pause or
+	// a burst. What lies further off has to be confirmed by a second one.
+	calm = int64(time.Second)
+	// backstep is how far a track's time stamps may step back and still be jitter.
+	backstep = int64(100 * time.Millisecond)
+	// overrun is how far a track's output may be ahead of its time stamps.
+	overrun = int64(time.Second)
+	// grace is how long after a jump a track may still follow the old clock, in media time.
+	grace = int64(2 * time.Second)
+	// maxComposition bounds the distance of PTS and DTS.
+	maxComposition = int64(10 * time.Second)
+	// farthest bounds time stamps so that sums of them do not overflow.
+	farthest = int64(1) << 61
+	// defaultStep is how long a packet lasts as long as nothing is known about it.
+	defaultStep = int64(33 * time.Millisecond)
+)
+
+// timeline maps a publisher's time stamps onto the stream's: what comes out starts where
+// it was told to, never goes back, and goes on at the pace of the wall clock when the
+// publisher's clock leaps. All tracks are moved by one and the same offset, so that
+// sound stays with the picture.
+//
+// A time stamp that lies near where it was due is taken as it is. One that does not is
+// an outlier: its packet is put where it was due. When another one confirms it, of
+// whatever track, the clock has leapt: forward by a little is a pause, which stays as it
+// is; anything else gives a new offset, with which the new clock goes on where the old
+// one was. For a moment tracks may still follow the old clock, since they are not
+// interleaved perfectly.
+//
+// Times in it are nanoseconds; "in" is the publisher's, "out" the stream's.
+type timeline struct {
+	maxForward int64
+	fixed      *repairs
+
+	begun    bool
+	start    int64 // nothing comes out before it
+	cur      int64 // the offset: out = in + cur
+	prev     int64 // the one before the last jump
+	hasPrev  bool
+	switched int64 // the clock at the last jump
+	clock    int64 // the highest DTS out
+	arrived  time.Time
+	lines    []*line
+}
+
+// line is one track of a timeline.
+type line struct {
+	in, out *media.Track
+
+	started bool
+	off     int64 // the offset of its last packet
+	lastIn  int64 // the last time stamp that was taken as it is
+	lastOut int64
+	last    int64 // the last DTS out, in ticks
+	step    int64 // the distance of the last two packets
+	arrived time.Time
+
+	suspect   bool
+	suspectIn int64
+	// suspectOut is where the outlier's packet was put.
+	suspectOut int64
+
+	sound smoother
+}
+
+func newTimeline(maxForward time.Duration, r *repairs) *timeline {
+	return &timeline{maxForward: int64(maxForward), fixed: r}
+}
+
+// begin fixes the offset so that the earliest of the first packets comes out at start.
+func (l *timeline) begin(start time.Duration, first []*media.Packet) {
+	l.begun, l.start, l.clock = true, int64(start), int64(start)
+	if len(first) == 0 {
+		return
+	}
+	base, origin := farthest, inTime(first[0])
+	for _, p := range first {
+		in := inTime(p)
+		if away(in, origin) > l.maxForward {
+			continue // another clock
+		}
+		base = min(base, in, in+l.composition(p))
+	}
+	l.cur = l.start - base
+	l.arrived = first[0].Arrival
+}
+
+// track returns the track as the stream has it: with a timescale of our own. It is the
+// same pointer as long as in is.
+func (l *timeline) track(in *media.Track) *media.Track { return l.line(in).out }
+
+func (l *timeline) line(in *media.Track) *line {
+	for _, n := range l.lines {
+		if n.in == in {
+			return n
+		}
+		if n.in.ID == in.ID {
+			n.change(in)
+			return n
+		}
+	}
+	n := &line{step: defaultStep}
+	n.change(in)
+	l.lines = append(l.lines, n)
+	return n
+}
+
+// change gives the line a new version of its track.
+func (n *line) change(in *media.Track) {
+	out := *in
+	switch {
+	case in.Kind() == media.Video:
+		out.Timescale = videoTimescale
+	case in.SampleRate > 0:
+		out.Timescale = in.SampleRate
+	default:
+		out.Timescale = plainTimescale
+	}
+	if n.out != nil && n.out.Timescale != out.Timescale {
+		n.last = media.Rescale(n.last, int64(n.out.Timescale), int64(out.Timescale))
+	}
+	n.in, n.out = in, &out
+	n.sound = newSmoother(&out)
+}
+
+// put maps a packet; nil means that it is to be left out.
+func (l *timeline) put(p *media.Packet) *media.Packet {
+	n := l.line(p.Track)
+	if !l.begun {
+		l.begin(0, []*media.Packet{p})
+	}
+	in := inTime(p)
+	out := l.place(n, in, p.Arrival)
+	if p.Arrival.After(l.arrived) {
+		l.arrived = p.Arrival
+	}
+	n.arrived = p.Arrival
+	if out < l.start {
+		l.fixed.count(repairBefore)
+		return nil
+	}
+	ts := int64(n.out.Timescale)
+	exact := media.Rescale(out, int64(time.Second), ts)
+	q := &media.Packet{Track: n.out, DTS: exact, Key: p.Key, Arrival: p.Arrival, Data: p.Data}
+	if n.out.Kind() == media.Audio {
+		var keep bool
+		if q.DTS, q.Duration, keep = n.sound.next(exact, p.Data, n.started, n.last, l.fixed); !keep {
+			return nil
+		}
+		q.PTS = q.DTS
+	} else {
+		q.Duration = media.Rescale(p.Duration, int64(p.Track.Timescale), ts)
+	}
+	if n.started && q.DTS <= n.last {
+		q.DTS = n.last + 1
+		l.fixed.count(repairOrder)
+	}
+	if n.out.Kind() == media.Video {
+		q.PTS = exact + media.Rescale(l.checkedComposition(p), int64(time.Second), ts)
+	}
+	if floor := media.Rescale(l.start, int64(time.Second), ts); q.PTS < floor {
+		q.PTS = floor
+		l.fixed.count(repairEarlyPTS)
+	}
+	n.started, n.last = true, q.DTS
+	n.lastOut = media.Rescale(q.DTS, ts, int64(time.Second))
+	l.clock = max(l.clock, n.lastOut)
+	return q
+}
+
+// place finds where a packet with the time stamp in belongs.
+func (l *timeline) place(n *line, in int64, now time.Time) int64 {
+	wall := l.clock + int64(since(now, l.arrived))
+	onCur := l.fits(n, in, l.cur, wall)
+	if l.hasPrev {
+		// Who was on the old clock stays there for a moment; and for good if the new
+		// clock is not its own.
+		follows := n.started && n.off == l.prev
+		if (!onCur || follows && l.clock-l.switched < grace) && l.fits(n, in, l.prev, wall) {
+			if n.started && n.off == l.cur {
+				// It leapt back to where it came from: so much for the new clock.
+				l.cur, l.prev, l.switched = l.prev, l.cur, l.clock
+				return n.take(in, l.cur)
+			}
+			return n.take(in, l.prev)
+		}
+	}
+	if onCur {
+		return n.take(in, l.cur)
+	}
+	if s := l.confirms(n, in); s != nil {
+		return l.leap(n, s, in, wall)
+	}
+	l.fixed.count(repairOutlier)
+	n.suspect, n.suspectIn, n.suspectOut = true, in, n.due(now, wall)
+	return n.suspectOut
+}
+
+// fits tells whether a time stamp moved by off lands where a packet of this track may be.
+func (l *timeline) fits(n *line, in, off, wall int64) bool {
+	out := in + off
+	ahead := max(l.clock, wall)
+	if !n.started {
+		return out >= l.clock-l.maxForward && out <= ahead+l.maxForward
+	}
+	if d := in - n.lastIn; n.off == off && d >= -backstep && d <= n.calm() {
+		return out >= n.lastOut-overrun
+	}
+	return out >= n.lastOut-backstep && out <= max(ahead, n.lastOut)+n.calm()
+}
+
+// calm is how much longer than usual the track may pause without being suspected.
+func (n *line) calm() int64 { return max(calm, 3*n.step) }
+
+// take accepts a time stamp as it is.
+func (n *line) take(in, off int64) int64 {
+	if n.started && n.off == off {
+		if d := in - n.lastIn; d > 0 && d <= maxComposition {
+			n.step = d
+		}
+	} else {
+		n.sound.leapt = true
+	}
+	n.lastIn, n.off, n.suspect = in, off, false
+	return in + off
+}
+
+// due is where the track's next packet belongs if its time stamp says nothing.
+func (n *line) due(now time.Time, wall int64) int64 {
+	if !n.started {
+		return wall
+	}
+	if pause := int64(since(now, n.arrived)); pause >= calm {
+		return n.lastOut + pause
+	}
+	return n.lastOut + n.step
+}
+
+// confirms returns the track with an outlier that in agrees with, n itself first.
+func (l *timeline) confirms(n *line, in int64) *line {
+	near := func(s *line) bool {
+		return s.suspect && in-s.suspectIn >= -calm && in-s.suspectIn <= s.calm()
+	}
+	if near(n) {
+		return n
+	}
+	for _, s := range l.lines {
+		if near(s) {
+			return s
+		}
+	}
+	return nil
+}
+
+// leap accepts a new clock, which s was the first to show.
+func (l *timeline) leap(n, s *line, in, wall int64) int64 {
+	if out := in + l.cur; n.started && out > n.lastOut && out <= max(l.clock, wall)+l.maxForward {
+		return n.take(in, l.cur) // a pause
+	}
+	l.fixed.count(repairJump)
+	l.prev, l.hasPrev, l.switched = l.cur, true, l.clock
+	l.cur = s.suspectOut - s.suspectIn
+	s.suspect = false
+	return n.take(in, l.cur)
+}
+
+// inTime is the packet's DTS in nanoseconds, within bounds.
+func inTime(p *media.Packet) int64 {
+	return bounded(media.Rescale(p.DTS, int64(p.Track.Timescale), int64(time.Second)))
+}
+
+// composition is the distance of PTS and DTS in nanoseconds; 0 where it is absurd.
+func (l *timeline) composition(p *media.Packet) int64 {
+	if p.Track.Kind() != media.Video {
+		return 0
+	}
+	c := bounded(media.Rescale(p.PTS, int64(p.Track.Timescale), int64(time.Second))) - inTime(p)
+	if c > maxComposition || c < -maxComposition {
+		return 0
+	}
+	return c
+}
+
+func (l *timeline) checkedComposition(p *media.Packet) int64 {
+	c := l.composition(p)
+	if c == 0 && p.PTS != p.DTS && away(bounded(p.PTS), bounded(p.DTS)) > int64(p.Track.Timescale) {
+		l.fixed.count(repairComposition)
+	}
+	return c
+}
+
+func bounded(v int64) int64 { return min(max(v, -farthest), farthest) }
+
+func away(a, b int64) int64 { return max(a-b, b-a) }
+
+// since is the time from then to now; 0 if it is negative or not known.
+func since(now, then time.Time) time.Duration {
+	if now.IsZero() || then.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(then))
+}
