@@ -3,7 +3,9 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -90,6 +92,8 @@ type harness struct {
 	streams *fakeStreams
 	token   string
 	log     *syncBuffer
+
+	requests int
 }
 
 type syncBuffer struct {
@@ -223,3 +227,27 @@ func str(t *testing.T, v map[string]any, key string) string {
 	}
 	return s
 }
+
+func (h *harness) serve(r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.api.ServeHTTP(w, r)
+	return w
+}
+
+// limitless sends every request from another address, so that the limit on wrong
+// tokens does not get in the way of a table of them.
+type limitless struct{ h *harness }
+
+func (l limitless) do(method, path, body string, header ...string) *httptest.ResponseRecorder {
+	r := l.h.request(method, path, body, header...)
+	l.h.requests++
+	r.RemoteAddr = fmt.Sprintf("10.0.%d.%d:1", l.h.requests/250, l.h.requests%250)
+	if strings.HasPrefix(path, "/v1/events") { // a feed that opened by mistake must end
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		defer cancel()
+		r = r.WithContext(ctx)
+	}
+	return l.h.serve(r)
+}
+
+func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

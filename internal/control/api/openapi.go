@@ -125,7 +125,9 @@ func ptr[T any](v T) *T { return &v }
 // finishSpec renders the document once all operations are known, and serves it.
 func (a *API) finishSpec() error {
 	doc := a.huma.OpenAPI()
-	delete(doc.Components.Schemas.Map(), "ErrorModel") // huma's own, which no operation uses
+	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own, which no operation answers
+		delete(doc.Components.Schemas.Map(), unused)
+	}
 	b, err := json.Marshal(doc)
 	if err != nil {
 		return err

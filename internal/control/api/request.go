@@ -153,7 +153,7 @@ func (a *API) authorize(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	i := infoOf(ctx.Context())
-	if err := a.deps.Auth.AdmitAdmin(i.from, token(ctx.Header("Authorization"))); err != nil {
+	if err := a.deps.Auth.AdmitAdmin(i.from, bearer(ctx.Header("Authorization"))); err != nil {
 		a.refuse(ctx, err)
 		return
 	}
@@ -161,9 +161,9 @@ func (a *API) authorize(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// token reads the admin token from an Authorization header: as Bearer, or as Basic in
+// bearer reads the admin token from an Authorization header: as Bearer, or as Basic in
 // place of the id or the secret with the other one empty.
-func token(header string) string {
+func bearer(header string) string {
 	scheme, value, _ := strings.Cut(header, " ")
 	value = strings.TrimSpace(value)
 	switch {

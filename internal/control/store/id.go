@@ -81,10 +81,16 @@ func micros(t time.Time) int64 { return t.UnixMicro() }
 
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
 
-func notFound(op, what, id string) error {
-	if !PlausibleID(id) {
-		id = "" // do not echo what cannot be an id
+// subject is what an error may say of an id that was asked for: nothing if it has not
+// the shape of one, for people paste stream keys where an id belongs.
+func subject(id string) string {
+	if PlausibleID(id) && (strings.HasPrefix(id, prefixStream) || strings.HasPrefix(id, prefixPlayback)) {
+		return id
 	}
-	return fault.New(fault.NotFound, op, id, fmt.Sprintf("there is no such %s", what),
+	return ""
+}
+
+func notFound(op, what, id string) error {
+	return fault.New(fault.NotFound, op, subject(id), fmt.Sprintf("there is no such %s", what),
 		"It may have been deleted; list the live streams to see which there are.")
 }

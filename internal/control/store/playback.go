@@ -25,11 +25,7 @@ type Playback struct {
 func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, error) {
 	const op = "look up the playback id"
 	unknown := func() error {
-		subject := playbackID
-		if !PlausibleID(subject) {
-			subject = ""
-		}
-		return fault.New(fault.NotFound, op, subject, "there is no such playback id", "Check the address that you were given.")
+		return fault.New(fault.NotFound, op, subject(playbackID), "there is no such playback id", "Check the address that you were given.")
 	}
 	if !PlausibleID(playbackID) {
 		return Playback{}, unknown()
@@ -46,7 +42,7 @@ func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, erro
 		return Playback{}, unknown()
 	}
 	if err != nil {
-		return Playback{}, s.fail(op, playbackID, err)
+		return Playback{}, s.fail(op, subject(playbackID), err)
 	}
 	return Playback{row.ID, Policy(row.Policy), row.LiveStreamID, row.Title, row.LatencyMode, row.Disabled}, nil
 }
@@ -56,7 +52,7 @@ func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, erro
 func (s *Store) AddPlaybackID(ctx context.Context, streamID string, policy Policy) (PlaybackID, error) {
 	const op = "add a playback id to"
 	row := &playbackRow{ID: newID(prefixPlayback), LiveStreamID: streamID, Policy: string(policy), CreatedAt: micros(s.now())}
-	err := s.inTx(ctx, op, streamID, func(ctx context.Context, tx bun.Tx) error {
+	err := s.inTx(ctx, op, subject(streamID), func(ctx context.Context, tx bun.Tx) error {
 		l, err := s.load(ctx, tx, streamID, true)
 		if err != nil {
 			return err
@@ -77,7 +73,7 @@ func (s *Store) AddPlaybackID(ctx context.Context, streamID string, policy Polic
 // no such id. The last one may go: then nobody can watch.
 func (s *Store) RemovePlaybackID(ctx context.Context, streamID, playbackID string) error {
 	const op = "remove the playback id"
-	return s.inTx(ctx, op, playbackID, func(ctx context.Context, tx bun.Tx) error {
+	return s.inTx(ctx, op, subject(playbackID), func(ctx context.Context, tx bun.Tx) error {
 		if _, err := s.load(ctx, tx, streamID, true); err != nil {
 			return err
 		}

@@ -154,7 +154,7 @@ func (s *Store) CreateLiveStream(ctx context.Context, l LiveStream, policies []P
 func (s *Store) LiveStream(ctx context.Context, id string) (LiveStream, error) {
 	const op = "look up the live stream"
 	l, err := s.load(ctx, s.db, id, false)
-	return l, s.fail(op, id, err)
+	return l, s.fail(op, subject(id), err)
 }
 
 // LiveStreamByKey returns the stream that is published to with a key; fault.NotFound
@@ -216,7 +216,7 @@ func (s *Store) LiveStreams(ctx context.Context, limit int, cursor string) (page
 func (s *Store) UpdateLiveStream(ctx context.Context, id string, change func(*LiveStream) error) (LiveStream, error) {
 	const op = "update the live stream"
 	var out LiveStream
-	err := s.inTx(ctx, op, id, func(ctx context.Context, tx bun.Tx) error {
+	err := s.inTx(ctx, op, subject(id), func(ctx context.Context, tx bun.Tx) error {
 		l, err := s.load(ctx, tx, id, true)
 		if err != nil {
 			return err
@@ -253,7 +253,7 @@ func (s *Store) ResetStreamKey(ctx context.Context, id string) (LiveStream, erro
 // DeleteLiveStream removes a stream with its playback ids and returns what it was.
 func (s *Store) DeleteLiveStream(ctx context.Context, id string) (LiveStream, error) {
 	var out LiveStream
-	err := s.inTx(ctx, "delete the live stream", id, func(ctx context.Context, tx bun.Tx) error {
+	err := s.inTx(ctx, "delete the live stream", subject(id), func(ctx context.Context, tx bun.Tx) error {
 		l, err := s.load(ctx, tx, id, true)
 		if err != nil {
 			return err

@@ -319,6 +319,15 @@ func hostileIDs(t *testing.T, open Opener) {
 		wantKind(t, s.RemovePlaybackID(t.Context(), l.ID, id), fault.NotFound)
 	}
 	must[store.LiveStream](t)(s.LiveStream(t.Context(), l.ID))
+	// A key in the place of an id is not repeated by the error.
+	_, byID := s.LiveStream(t.Context(), l.StreamKey)
+	_, byPlayback := s.Playback(t.Context(), l.StreamKey)
+	for _, err := range []error{byID, byPlayback, s.RemovePlaybackID(t.Context(), l.StreamKey, l.StreamKey)} {
+		wantKind(t, err, fault.NotFound)
+		if err != nil && strings.Contains(err.Error(), l.StreamKey) {
+			t.Errorf("the error tells the key: %v", err)
+		}
+	}
 }
 
 func settings(t *testing.T, open Opener) {
