@@ -40,10 +40,10 @@ func NALUs(accessUnit []byte) iter.Seq2[[]byte, error] {
 // What stands before the first start code is left out.
 func SplitAnnexB(b []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		start, _ := nextStartCode(b, 0)
+		start := nextStartCode(b, 0)
 		for start < len(b) {
 			begin := start + 3
-			next, _ := nextStartCode(b, begin)
+			next := nextStartCode(b, begin)
 			nal := bytes.TrimRight(b[begin:next], "\x00")
 			if len(nal) > 0 && !yield(nal) {
 				return
@@ -54,11 +54,11 @@ func SplitAnnexB(b []byte) iter.Seq[[]byte] {
 }
 
 // nextStartCode returns where 00 00 01 begins at or after i, or the end of b.
-func nextStartCode(b []byte, i int) (int, bool) {
+func nextStartCode(b []byte, i int) int {
 	if n := bytes.Index(b[i:], []byte{0, 0, 1}); n >= 0 {
-		return i + n, true
+		return i + n
 	}
-	return len(b), false
+	return len(b)
 }
 
 // FromAnnexB turns an access unit of a byte stream into NAL units behind 4-byte

@@ -115,7 +115,7 @@ func normalizeNALUs(t *media.Track, au []byte) (out, params []byte, err error) {
 	if err != nil && (bytes.HasPrefix(au, []byte{0, 0, 0, 1}) || bytes.HasPrefix(au, []byte{0, 0, 1})) {
 		// Some encoders send a byte stream where lengths belong. A start code read as a
 		// length leads astray within the access unit, so it comes here.
-		if bytes.Count(au, []byte{0, 0, 1}) > maxNALUs {
+		if tooManyStartCodes(au) {
 			return nil, nil, errTooManyUnits
 		}
 		if b := FromAnnexB(au); b != nil {
@@ -130,6 +130,18 @@ func normalizeNALUs(t *media.Track, au []byte) (out, params []byte, err error) {
 		params = mergeSets(t, au, size)
 	}
 	return out, params, nil
+}
+
+// tooManyStartCodes does not look at more of b than it must.
+func tooManyStartCodes(b []byte) bool {
+	for range maxNALUs {
+		at := nextStartCode(b, 0)
+		if at == len(b) {
+			return false
+		}
+		b = b[at+3:]
+	}
+	return nextStartCode(b, 0) < len(b)
 }
 
 // filterNALUs keeps what belongs into a sample. As long as what it keeps is contiguous in
