@@ -159,6 +159,9 @@ func remux(t testing.TB, ps []*media.Packet, n int) map[int][]byte {
 }
 
 func TestReaderReadsWhatFFmpegPipes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs encoders for some seconds")
+	}
 	tool(t, "ffmpeg")
 	tool(t, "ffprobe")
 	for _, tt := range []struct {
