@@ -229,6 +229,7 @@ func TestReaderInvertsWriter(t *testing.T) {
 		{NoAudio: true, BFrames: 2}, {NoVideo: true}, {NoAudio: true, Video: media.HEVC}, {NoAudio: true, Video: media.AV1},
 		{NoAudio: true, Video: media.VP9}, {NoVideo: true, Audio: media.Opus},
 	} {
+		o.FrameSize = 100
 		g := mediatest.NewGenerator(o)
 		var want []*media.Packet
 		for range 50 {
