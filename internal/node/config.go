@@ -1,0 +1,95 @@
+// Package node puts the program together: it builds every part from one
+// configuration, joins them, runs them, and stops them in order. It is the only
+// package that knows all the others.
+package node
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+
+	"onair/internal/control/store"
+	"onair/internal/deliver/hls"
+	"onair/internal/deliver/pack"
+	"onair/internal/deliver/play"
+	"onair/internal/fault"
+	"onair/internal/hub"
+	"onair/internal/ingest"
+	"onair/internal/wire/rtmp"
+)
+
+// Config is every setting of the server: those of the node itself, and those of the
+// packages that own them.
+type Config struct {
+	Data       string `name:"data" default:"./onair-data" help:"Folder for the database and everything else that is kept."`
+	HTTP       string `name:"http" default:":8080" help:"Address of the pages, the API and HLS."`
+	PublicURL  string `name:"public-url" default:"" help:"How the world reaches the HTTP address, such as https://live.example.com; by default what the request says."`
+	AdminToken string `name:"admin-token" default:"" help:"Token of the administrator; by default one is made on the first start and printed once."`
+	LogFormat  string `name:"log-format" default:"auto" enum:"auto,text,json" help:"text, json, or auto: text on a terminal."`
+	LogLevel   string `name:"log-level" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
+
+	HTTPMaxConnections int `name:"http-max-connections" default:"16384" help:"Open HTTP connections; further ones are closed at once."`
+
+	Store  store.Config  `embed:""`
+	RTMP   rtmp.Config   `embed:""`
+	Ingest ingest.Config `embed:""`
+	Hub    hub.Config    `embed:""`
+	Pack   pack.Config   `embed:""`
+	HLS    hls.Config    `embed:""`
+	Play   play.Config   `embed:""`
+}
+
+// DefaultConfig returns the defaults of every part.
+func DefaultConfig() Config {
+	return Config{
+		Data: "./onair-data", HTTP: ":8080", LogFormat: "auto", LogLevel: "info",
+		HTTPMaxConnections: 16384,
+		Store:              store.DefaultConfig(),
+		RTMP:               rtmp.DefaultConfig(),
+		Ingest:             ingest.DefaultConfig(),
+		Hub:                hub.DefaultConfig(),
+		Pack:               pack.DefaultConfig(),
+		HLS:                hls.DefaultConfig(),
+		Play:               play.DefaultConfig(),
+	}
+}
+
+// Validate reports every setting that cannot work, of all parts.
+func (c Config) Validate() error {
+	return errors.Join(c.validateOwn(), c.storeConfig().Validate(), c.RTMP.Validate(), c.Ingest.Validate(), c.Hub.Validate(),
+		c.Pack.Validate(), c.HLS.Validate(), c.Play.Validate())
+}
+
+func (c Config) validateOwn() error {
+	var problems []error
+	add := func(key, cause, hint string) {
+		problems = append(problems, fault.New(fault.Invalid, "set", key, cause, hint))
+	}
+	if c.Data == "" {
+		add("data", "it is empty", "Name a folder, such as ./onair-data.")
+	}
+	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
+		add("http", "\""+c.HTTP+"\" is not an address", "Give host:port or :port, such as :8080.")
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.Trim(u.Path, "/") != "" {
+			add("public-url", "\""+c.PublicURL+"\" is not an origin", "Give scheme and host, such as https://live.example.com.")
+		}
+	}
+	const shortest = 16
+	if c.AdminToken != "" && len(c.AdminToken) < shortest {
+		add("admin-token", "it is shorter than 16 characters", "Make one with: openssl rand -hex 24.")
+	}
+	if c.HTTPMaxConnections < 1 {
+		add("http-max-connections", "it is less than 1", "Choose 16384.")
+	}
+	return errors.Join(problems...)
+}
+
+// storeConfig is the store's configuration with the data folder filled in.
+func (c Config) storeConfig() store.Config {
+	c.Store.Dir = c.Data
+	return c.Store
+}

@@ -1,0 +1,59 @@
+package node
+
+import (
+	"context"
+	"net"
+
+	"onair/internal/control/auth"
+	"onair/internal/deliver/hls"
+	"onair/internal/hub"
+	"onair/internal/ingest"
+	"onair/internal/media"
+)
+
+// gate plugs auth into what asks for admission: ingest, play and HLS.
+type gate struct{ auth *auth.Auth }
+
+// AdmitPublish implements ingest.Gate.
+func (g gate) AdmitPublish(ctx context.Context, _ string, _ net.Addr, key string) (ingest.Grant, error) {
+	s, err := g.auth.AdmitPublish(ctx, key)
+	if err != nil {
+		return ingest.Grant{}, err
+	}
+	return ingest.Grant{
+		StreamID:    s.ID,
+		Linger:      s.ReconnectWindow,
+		LatencyMode: media.LatencyMode(s.LatencyMode),
+	}, nil
+}
+
+// AdmitPlay implements play.Gate.
+func (g gate) AdmitPlay(ctx context.Context, playbackID string) (string, error) {
+	return g.auth.StreamOf(ctx, playbackID)
+}
+
+// StreamOf implements hls.Directory.
+func (g gate) StreamOf(ctx context.Context, playbackID string) (string, error) {
+	return g.auth.StreamOf(ctx, playbackID)
+}
+
+// streams plugs the hub into the API.
+type streams struct {
+	hub     *hub.Hub
+	viewers *hls.Handler
+}
+
+// Snapshot implements api.Streams.
+func (s streams) Snapshot(id string) (hub.Snapshot, bool) {
+	stream, ok := s.hub.Stream(id)
+	if !ok {
+		return hub.Snapshot{}, false
+	}
+	return stream.Snapshot(), true
+}
+
+// Kick implements api.Streams.
+func (s streams) Kick(id string, err error) bool { return s.hub.Kick(id, err) }
+
+// Viewers implements api.Streams.
+func (s streams) Viewers(id string) int { return s.viewers.Viewers(id) }
