@@ -193,11 +193,12 @@ func startOf(pub *hub.Publication, first []*media.Packet) time.Duration {
 
 // explain turns the end of a context into the reason for it.
 func explain(parent, ctx context.Context, err error) error {
-	if parent.Err() != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF) || ctx.Err() == nil:
+		return err
+	case parent.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
 		return fault.New(fault.Unavailable, "publish", "", "the server is stopping", "Connect again in a moment")
-	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	default:
 		return context.Cause(ctx)
 	}
-	return err
 }

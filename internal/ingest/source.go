@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"onair/internal/event"
@@ -24,8 +25,12 @@ type source struct {
 
 // tracks returns the tracks that were learned, as the stream has them.
 func (s *source) tracks() []*media.Track {
+	var ids []int
 	for _, p := range s.first {
-		s.note(s.timeline.track(p.Track))
+		if !slices.Contains(ids, p.Track.ID) {
+			ids = append(ids, p.Track.ID)
+			s.note(s.timeline.track(p.Track))
+		}
 	}
 	s.changed = false
 	return append([]*media.Track(nil), s.known...)

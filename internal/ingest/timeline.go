@@ -25,6 +25,8 @@ const (
 	maxComposition = int64(10 * time.Second)
 	// farthest bounds time stamps so that sums of them do not overflow.
 	farthest = int64(1) << 61
+	// nowhere is later than every time stamp.
+	nowhere = int64(1) << 62
 	// defaultStep is how long a packet lasts as long as nothing is known about it.
 	defaultStep = int64(33 * time.Millisecond)
 )
@@ -68,6 +70,12 @@ type line struct {
 	last    int64 // the last DTS out, in ticks
 	step    int64 // the distance of the last two packets
 	arrived time.Time
+
+	// lead is set when the last packet leapt ahead by more than jitter. leadFrom is the
+	// time stamp before the latest one that did, for a second, and nowhere otherwise:
+	// stamps that fall back to there are jitter, and no clock that went back.
+	lead     bool
+	leadFrom int64
 
 	suspect   bool
 	suspectIn int64
@@ -217,7 +225,7 @@ func (l *timeline) fits(n *line, in, off, wall int64) bool {
 	if !n.started {
 		return out >= l.clock-l.maxForward && out <= ahead+l.maxForward
 	}
-	if d := in - n.lastIn; n.off == off && d >= -backstep && d <= n.calm() {
+	if n.off == off && in >= min(n.lastIn, n.leadFrom)-backstep && in-n.lastIn <= n.calm() {
 		return out >= n.lastOut-overrun
 	}
 	return out >= n.lastOut-backstep && out <= max(ahead, n.lastOut)+n.calm()
@@ -228,12 +236,23 @@ func (n *line) calm() int64 { return max(calm, 3*n.step) }
 
 // take accepts a time stamp as it is.
 func (n *line) take(in, off int64) int64 {
-	if n.started && n.off == off {
-		if d := in - n.lastIn; d > 0 && d <= maxComposition {
+	switch d := in - n.lastIn; {
+	case !n.started || n.off != off:
+		n.sound.leapt = true
+		n.lead, n.leadFrom = false, nowhere
+	case d <= n.step+backstep:
+		if d > 0 {
 			n.step = d
 		}
-	} else {
-		n.sound.leapt = true
+		if n.lead = false; in-n.leadFrom > calm {
+			n.leadFrom = nowhere
+		}
+	default:
+		// A pause, or a step that will be taken back. Only a second one is the pace.
+		if n.lead && d <= maxComposition {
+			n.step = d
+		}
+		n.lead, n.leadFrom = true, n.lastIn
 	}
 	n.lastIn, n.off, n.suspect = in, off, false
 	return in + off
@@ -253,7 +272,7 @@ func (n *line) due(now time.Time, wall int64) int64 {
 // confirms returns the track with an outlier that in agrees with, n itself first.
 func (l *timeline) confirms(n *line, in int64) *line {
 	near := func(s *line) bool {
-		return s.suspect && in-s.suspectIn >= -calm && in-s.suspectIn <= s.calm()
+		return s.suspect && in-s.suspectIn >= -calm && in-s.suspectIn <= l.maxForward
 	}
 	if near(n) {
 		return n
