@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -113,17 +114,23 @@ func TestStoreAwayIsUnavailable(t *testing.T) {
 
 func TestSlowAndBrokenBodies(t *testing.T) {
 	h := newHarness(t)
-	r := h.request("POST", "/v1/live-streams", "x")
-	r.Body = brokenBody{}
-	if p := decode(t, 400, h.serve(r)); !strings.Contains(str(t, p, "detail"), "broke off") {
-		t.Errorf("broken: %v", p)
+	for status, body := range map[int]failingBody{
+		http.StatusBadRequest:     {errors.New("connection reset")},
+		http.StatusRequestTimeout: {fmt.Errorf("read tcp: %w", os.ErrDeadlineExceeded)},
+	} {
+		r := h.request("POST", "/v1/live-streams", "x", "Idempotency-Key", "k")
+		r.Body = body
+		if p := decode(t, status, h.serve(r)); strings.Contains(str(t, p, "detail"), "tcp") {
+			t.Errorf("the client reads %v", p)
+		}
 	}
 }
 
-type brokenBody struct{}
+// failingBody breaks off as a connection does.
+type failingBody struct{ err error }
 
-func (brokenBody) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
-func (brokenBody) Close() error             { return nil }
+func (b failingBody) Read([]byte) (int, error) { return 0, b.err }
+func (failingBody) Close() error               { return nil }
 
 func TestHumaErrorsKeepNoValues(t *testing.T) {
 	h := newHarness(t)

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"log/slog"
 	"net/url"
@@ -10,8 +11,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"crypto/rand"
 
 	"go.uber.org/goleak"
 
@@ -74,7 +73,7 @@ func TestPostgreSQL(t *testing.T) {
 		}
 		wg.Wait()
 	})
-	t.Run("wrong password or name", func(t *testing.T) {
+	t.Run("no such database", func(t *testing.T) {
 		cfg := postgresConfig(t, server)
 		u, err := url.Parse(cfg.URL)
 		if err != nil {

@@ -145,7 +145,7 @@ func damagedCopy(t *testing.T) []byte {
 	return b
 }
 
-func TestOpenLocked(t *testing.T) {
+func TestWriteWhileLocked(t *testing.T) {
 	dir := t.TempDir()
 	s, err := store.Open(t.Context(), sqliteConfig(dir), quiet())
 	if err != nil {
@@ -158,6 +158,21 @@ func TestOpenLocked(t *testing.T) {
 	release()
 	if _, err := s.CreateLiveStream(t.Context(), store.LiveStream{}, nil); err != nil {
 		t.Errorf("after the lock was released: %v", err)
+	}
+}
+
+func TestOpenWhileLocked(t *testing.T) {
+	dir := t.TempDir()
+	release := lockFile(t, filepath.Join(dir, "onair.db"))
+	_, err := store.Open(t.Context(), sqliteConfig(dir), quiet())
+	wantFault(t, err, fault.Unavailable, "Another program holds the database")
+	release()
+	s, err := store.Open(t.Context(), sqliteConfig(dir), quiet())
+	if err != nil {
+		t.Fatalf("after the lock was released: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
