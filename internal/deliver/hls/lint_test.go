@@ -350,8 +350,12 @@ func (l *linter) media(now *lintState) {
 		l.scale = scale
 	}
 	for _, s := range now.segments {
+		fresh := s.complete && !l.seen[s.uri]
 		var joined []byte
 		for i, p := range s.parts {
+			if l.seen[p.name] && !fresh {
+				continue
+			}
 			data := l.find(p.name)
 			joined = append(joined, data...)
 			if !l.seen[p.name] {
@@ -362,7 +366,7 @@ func (l *linter) media(now *lintState) {
 				}
 			}
 		}
-		if !s.complete || l.seen[s.uri] {
+		if !fresh {
 			continue
 		}
 		l.seen[s.uri] = true

@@ -65,7 +65,7 @@ func lintAll(t *testing.T, mode media.LatencyMode, p publisher, length time.Dura
 			if !l.last.end {
 				t.Errorf("%s has no ENDLIST", l.r.Name())
 			}
-			if l.states < 5 {
+			if l.states < 3 {
 				t.Errorf("%s had %d states only", l.r.Name(), l.states)
 			}
 			var discs int64
@@ -112,7 +112,11 @@ func aligned(t *testing.T, p publisher, v, a *linter) {
 			t.Errorf("segment %d begins %v apart in the renditions", msn, d)
 		}
 	}
-	if common < len(v.all)-1 || common < 3 {
+	missing := 1
+	if p.apart {
+		missing = 2
+	}
+	if common < len(v.all)-missing || common < 3 {
 		t.Errorf("%d of %d segments have a counterpart", common, len(v.all))
 	}
 }
@@ -140,9 +144,10 @@ var odd = []publisher{
 }
 
 func TestEveryStateIsLegal(t *testing.T) {
-	length := 75 * time.Second
+	length := 45 * time.Second
 	for _, mode := range []media.LatencyMode{media.LatencyUltra, media.LatencyLow, media.LatencyStandard} {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
 			t.Run("ten minutes", func(t *testing.T) {
 				lintAll(t, mode, publisher{}, 10*time.Minute)
 			})

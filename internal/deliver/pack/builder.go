@@ -138,10 +138,24 @@ func (b *builder) commit(duration int64) {
 	if target > 0 && duration > target {
 		b.s.m.longSamples.Inc()
 	}
-	b.usual = duration
+	// One long frame says little about the next.
+	b.usual = min(duration, max(2*b.usual, 1))
 	if target > 0 && b.full(f.Track, target) {
 		b.flush()
 	}
+}
+
+// last commits the pending frame, after which there is none for now: it lasts as long as
+// asked, if the segment's limit allows.
+func (b *builder) last(duration int64) {
+	if b.pending == nil {
+		return
+	}
+	if b.open != nil {
+		limit := b.openStart + b.pending.Track.Ticks(b.s.plan.limit())
+		duration = min(duration, limit-b.pending.dts)
+	}
+	b.commit(duration)
 }
 
 // full reports whether the part is to end here, without waiting for the next frame's

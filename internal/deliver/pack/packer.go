@@ -67,7 +67,9 @@ func (p *Packer) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s := newStream(p.cfg, src.Name(), src.LatencyMode(), announcesVideo(src), p.m, p.log)
+		s := newStream(p.cfg, src.Name(), func() (media.LatencyMode, bool) {
+			return src.LatencyMode(), announcesVideo(src)
+		}, p.m, p.log)
 		p.put(s)
 		wg.Go(func() { p.follow(ctx, src, s) })
 	}

@@ -52,6 +52,7 @@ type segmenter struct {
 	group    time.Duration // longest distance of key frames seen
 	border   bool          // a secondary track waits for a new domain
 	refused  []*media.Track
+	ending   bool // what is missing in the last segment is no gap
 }
 
 func newSegmenter(cfg Config, p *plan, epoch string, m *metrics, add func(*builder)) *segmenter {
@@ -67,6 +68,9 @@ func (s *segmenter) drop(why string) { s.m.dropped.WithLabelValues(why).Inc() }
 // frame puts a packet on the output timeline.
 func (s *segmenter) frame(p *media.Packet) frame {
 	shift := p.Track.Ticks(s.shift)
+	if p.Track.Kind() == media.Audio {
+		return frame{Packet: p, dts: p.DTS + shift, pts: p.DTS + shift}
+	}
 	return frame{Packet: p, dts: p.DTS + shift, pts: p.PTS + shift}
 }
 
@@ -106,6 +110,7 @@ func (s *segmenter) write(p *media.Packet) error {
 
 // end closes everything: there will be no more packets.
 func (s *segmenter) end() {
+	s.ending = true
 	s.close(nil)
 	for _, b := range s.tracks {
 		if b.init != nil {
@@ -374,7 +379,7 @@ func (s *segmenter) close(next *frame) {
 				duration = d
 			}
 		}
-		s.lead.commit(duration)
+		s.lead.last(duration)
 	}
 	s.lead.finish()
 	s.frontier = max(s.frontier, s.lead.endTime+s.delay)
@@ -541,7 +546,7 @@ func (s *segmenter) skipTo(b *builder, to int) {
 func (s *segmenter) finishSecondary(b *builder, at time.Duration) {
 	if b.pending != nil {
 		room := b.track.Ticks(at) - b.pending.dts
-		b.commit(max(b.usual, room))
+		b.last(max(b.usual, room))
 	}
 	if b.open != nil {
 		b.finish()
@@ -551,7 +556,7 @@ func (s *segmenter) finishSecondary(b *builder, at time.Duration) {
 	if b.ahead > 0 {
 		begin = s.cuts[b.ahead-1].at
 	}
-	if len(b.kept) > 0 && at > begin {
+	if len(b.kept) > 0 && at > begin && !s.ending {
 		b.needKey = true
 		b.gap(s.sequence(b.ahead), b.ahead == 0 && s.startTag, begin, at-begin)
 	}

@@ -28,6 +28,7 @@ type Stream struct {
 	cfg      Config
 	m        *metrics
 	log      *slog.Logger
+	terms    func() (mode media.LatencyMode, announced bool) // known with the first packet
 	learner  *learner
 	seg      *segmenter
 	all      []*builder
@@ -43,11 +44,11 @@ type state struct {
 	ended    bool
 }
 
-func newStream(cfg Config, name string, mode media.LatencyMode, announced bool, m *metrics, log *slog.Logger) *Stream {
-	s := &Stream{
-		name: name, cfg: cfg, m: m, log: log, ready: make(chan struct{}),
-		learner: newLearner(cfg, mode, announced),
-	}
+// newStream returns a stream that asks terms for the latency mode, and for whether the
+// publisher has announced video, when its first packet comes: a stream can be seen in
+// the hub a moment before its publisher has stated them.
+func newStream(cfg Config, name string, terms func() (media.LatencyMode, bool), m *metrics, log *slog.Logger) *Stream {
+	s := &Stream{name: name, cfg: cfg, m: m, log: log, ready: make(chan struct{}), terms: terms}
 	s.state.Store(&state{})
 	return s
 }
@@ -123,7 +124,7 @@ func (s *Stream) write(p *media.Packet) {
 		return
 	}
 	if s.seg == nil {
-		if s.learner.add(p) {
+		if s.learn().add(p) {
 			s.begin()
 		}
 		return
@@ -131,9 +132,17 @@ func (s *Stream) write(p *media.Packet) {
 	s.feed(p)
 }
 
+func (s *Stream) learn() *learner {
+	if s.learner == nil {
+		mode, announced := s.terms()
+		s.learner = newLearner(s.cfg, mode, announced)
+	}
+	return s.learner
+}
+
 // begin cuts what was collected.
 func (s *Stream) begin() {
-	l := s.learner
+	l := s.learn()
 	s.learner = nil
 	plan := l.plan()
 	s.seg = newSegmenter(s.cfg, plan, newEpoch(), s.m, func(b *builder) { s.all = append(s.all, b) })
