@@ -211,7 +211,7 @@ func (l *timeline) place(n *line, in int64, now time.Time) int64 {
 		return n.take(in, l.cur)
 	}
 	if s := l.confirms(n, in); s != nil {
-		return l.leap(n, s, in, wall)
+		return l.leap(n, s, in, now, wall)
 	}
 	l.fixed.count(repairOutlier)
 	n.suspect, n.suspectIn, n.suspectOut = true, in, n.due(now, wall)
@@ -286,13 +286,16 @@ func (l *timeline) confirms(n *line, in int64) *line {
 }
 
 // leap accepts a new clock, which s was the first to show.
-func (l *timeline) leap(n, s *line, in, wall int64) int64 {
+func (l *timeline) leap(n, s *line, in int64, now time.Time, wall int64) int64 {
 	if out := in + l.cur; n.started && out > n.lastOut && out <= max(l.clock, wall)+l.maxForward {
 		return n.take(in, l.cur) // a pause
 	}
 	l.fixed.count(repairJump)
 	l.prev, l.hasPrev, l.switched = l.cur, true, l.clock
 	l.cur = s.suspectOut - s.suspectIn
+	if n.started && in+l.cur < n.lastOut-backstep {
+		l.cur = n.due(now, wall) - in // the other's packet was put where n has been already
+	}
 	s.suspect = false
 	return n.take(in, l.cur)
 }
