@@ -26,7 +26,7 @@ const (
 	maxPartial = 16 << 20
 	// firstAlloc is the memory that a message gets when it begins; more comes as bytes
 	// do, so that a declared length alone costs nothing.
-	firstAlloc = 4 << 10
+	firstAlloc = 2 << 10
 	// maxImpliedDelta is the largest absolute timestamp that a type 3 chunk may take
 	// for a delta, see chunkStream.implied.
 	maxImpliedDelta = 1000

@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bluenviron/gortmplib/pkg/amf0"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
@@ -210,3 +212,13 @@ func (s *server) rejected(t testing.TB, reason string) float64 {
 	}
 	return 0
 }
+
+func connectProperties(tcURL string) amf0.Object {
+	return amf0.Object{
+		{Key: "app", Value: "live"},
+		{Key: "flashVer", Value: "FMLE/3.0"},
+		{Key: "tcUrl", Value: tcURL},
+	}
+}
+
+func contains(b []byte, s string) bool { return bytes.Contains(b, []byte(s)) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	maxCommands = 32
 	// maxStreams bounds the message streams that a client may create.
 	maxStreams = 8
+	// maxAddress bounds tcUrl, app, and the stream name with its query, in bytes each.
+	maxAddress = 4096
 	// pingAfter is how long a line may be quiet before the peer is asked whether it is there.
 	pingAfter = 10 * time.Second
 	// lingerTime is how long a refused client has to read why, before the connection is
@@ -215,12 +218,12 @@ func (se *session) answer(m message, c call) (t target, done bool, err error) {
 		return t, false, se.result(c, amf0.Undefined{})
 	case "publish", "play":
 		name, ok := c.arg(1).(string)
-		if !ok {
+		if !ok || len(name) > maxAddress {
 			code := publishRejected
 			if c.name == "play" {
 				code = playFailed
 			}
-			err := fault.New(fault.Invalid, c.name, "", "the stream name is not a text", "")
+			err := fault.New(fault.Invalid, c.name, "", fmt.Sprintf("the stream name is not a text of at most %d bytes", maxAddress), "")
 			return t, false, errors.Join(err, se.command(m.streamID, "onStatus", 0.0, nil, status("error", code, err.Error())))
 		}
 		key, query := splitKey(se.tcURL, se.app, name)
@@ -252,6 +255,9 @@ func (se *session) connect(c call) error {
 	tcURL, okURL := o.GetString("tcUrl")
 	if !okApp && !okURL {
 		return se.refuseConnect(c, fault.New(fault.Invalid, "connect", "", "there is neither app nor tcUrl", "Publish to rtmp://HOST/live with the stream key"))
+	}
+	if max(len(app), len(tcURL)) > maxAddress {
+		return se.refuseConnect(c, fault.New(fault.TooLarge, "connect", "", fmt.Sprintf("the address has more than %d bytes", maxAddress), ""))
 	}
 	se.connected, se.app, se.tcURL = true, app, tcURL
 	flashVer, _ := o.GetString("flashVer")
