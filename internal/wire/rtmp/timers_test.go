@@ -34,7 +34,7 @@ func inBubble(t *testing.T, f func(nc net.Conn)) (st *station, said []byte, took
 		running.Wait()
 		client.Close()
 	})
-	return said, took
+	return st, said, took
 }
 
 func TestR6HandshakeDeadlineIsNotRenewedByBytes(t *testing.T) {
