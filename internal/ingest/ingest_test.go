@@ -77,6 +77,11 @@ func TestLearning(t *testing.T) {
 	v := func(ms int64, key bool) step {
 		return step{packet: &media.Packet{Track: video, DTS: ms, PTS: ms, Key: key, Data: []byte{1}}}
 	}
+	audio2 := *audio
+	audio2.ID = 4
+	a2 := func(ms int64) step {
+		return step{packet: &media.Packet{Track: &audio2, DTS: ms, PTS: ms, Key: true, Data: []byte{1}}}
+	}
 	a := func(ms int64) step {
 		return step{packet: &media.Packet{Track: audio, DTS: ms, PTS: ms, Key: true, Data: []byte{1}}}
 	}
@@ -109,6 +114,8 @@ func TestLearning(t *testing.T) {
 			script(announce(video, audio), sound(0, 2000), v(2000, true)), 2 * time.Second, []int{2, 1}},
 		"the picture announced after a second": {
 			script(announce(audio), sound(0, 1000), announce(video), v(1000, true)), time.Second, []int{2, 1}},
+		"a third track that was announced": {
+			script(announce(video, audio, &audio2), v(0, true), a(0), wait(2*time.Second, a2(2000))), 2 * time.Second, []int{1, 2, 4}},
 		"only sound": {script(announce(audio), sound(0, 5000)), 1600 * time.Millisecond, []int{2}},
 		"the picture is announced and never comes": {
 			script(announce(audio, video), sound(0, 9000)), 5100 * time.Millisecond, []int{2}},
