@@ -47,6 +47,7 @@ func TestEncodersAreToldWhatIsWrong(t *testing.T) {
 		}
 	})
 	t.Run("disabled stream", func(t *testing.T) {
+		s := s.in(t)
 		st := s.create("low")
 		if status := s.call("POST", "/v1/live-streams/"+st.ID+"/disable", nil, nil); status != 200 {
 			t.Fatalf("disable: %d", status)
@@ -58,6 +59,7 @@ func TestEncodersAreToldWhatIsWrong(t *testing.T) {
 		says(t, "ffmpeg", out, "disabled")
 	})
 	t.Run("unknown codec", func(t *testing.T) {
+		s := s.in(t)
 		st := s.create("low")
 		out, err := send(s.publishURL(st), "-c:v", "flv1")
 		if err == nil {

@@ -75,6 +75,7 @@ func TestPlayersShowAPictureWithLittleDelay(t *testing.T) {
 		limit time.Duration
 	}{{"low", 3 * time.Second}, {"ultra", 2 * time.Second}} {
 		t.Run(mode.name, func(t *testing.T) {
+			s := s.in(t)
 			st := s.create(mode.name)
 			s.testcard(st, "--size", "640x360", "--bitrate", "800")
 			s.waitPlayable(st, 10*time.Second)
@@ -86,6 +87,7 @@ func TestPlayersShowAPictureWithLittleDelay(t *testing.T) {
 		})
 	}
 	t.Run("standard", func(t *testing.T) {
+		s := s.in(t)
 		st := s.create("standard")
 		s.testcard(st, "--size", "640x360", "--bitrate", "800")
 		s.waitPlayable(st, 15*time.Second)
@@ -105,6 +107,7 @@ func TestSixtySecondsDecode(t *testing.T) {
 		{"av1", []string{"--video-codec", "av1", "--audio-codec", "opus", "--size", "320x180", "--bitrate", "300"}},
 	} {
 		t.Run(codec.name, func(t *testing.T) {
+			s := s.in(t)
 			t.Parallel()
 			st := s.create("low")
 			p := encode(t, program(t), append([]string{"publish", s.publishURL(st), "--size", "640x360", "--bitrate", "600"}, codec.args...)...)
@@ -142,6 +145,7 @@ func TestSoundStaysWithThePicture(t *testing.T) {
 	s := start(t)
 	for _, tt := range []struct{ name, bframes string }{{"without B-frames", "0"}, {"with B-frames", "2"}} {
 		t.Run(tt.name, func(t *testing.T) {
+			s := s.in(t)
 			st := s.create("low")
 			s.testcard(st, "--size", "640x360", "--bitrate", "800", "--b-frames", tt.bframes)
 			s.waitPlayable(st, 10*time.Second)
@@ -190,6 +194,7 @@ func TestRTMPPlay(t *testing.T) {
 		}
 	})
 	t.Run("a stream that is not live", func(t *testing.T) {
+		s := s.in(t)
 		idle := s.create("low")
 		_, errOut, err := run(t, 20*time.Second, "ffprobe", "-hide_banner", s.playURL(idle))
 		if err == nil || !strings.Contains(errOut, "not live") {

@@ -53,7 +53,7 @@ type stream struct {
 			Height            int     `json:"height"`
 			FrameRate         float64 `json:"frame_rate"`
 			MeasuredFrameRate float64 `json:"measured_frame_rate"`
-			Bitrate           int     `json:"bitrate"`
+			Bitrate           float64 `json:"bitrate"`
 			KeyframeInterval  float64 `json:"keyframe_interval"`
 		} `json:"tracks"`
 	} `json:"active_ingest"`
@@ -101,6 +101,13 @@ func start(t *testing.T, args ...string) *server {
 	}
 	s.http, s.rtmp = "http://"+ready.HTTP, ready.RTMP
 	return s
+}
+
+// in returns the server for a subtest, which then fails by itself.
+func (s *server) in(t *testing.T) *server {
+	sub := *s
+	sub.t = t
+	return &sub
 }
 
 // stop ends the server as an operator would and returns its exit error.

@@ -123,9 +123,8 @@ func (n *Node) HTTPAddr() net.Addr { return n.listener.Addr() }
 // RTMPAddr is where encoders connect; nil when RTMP is off.
 func (n *Node) RTMPAddr() net.Addr { return n.rtmp.Addr() }
 
-// drainTime is how long a stop may take in all. Each phase below has its share of it.
+// The phases of a stop, which takes less than five seconds in all.
 const (
-	drainTime      = 5 * time.Second
 	viewerTime     = 2 * time.Second // for viewers to fetch the end of their playlists
 	connectionTime = 1 * time.Second // for connections to end by themselves
 )
@@ -162,15 +161,20 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 func (n *Node) drain(stopPublishers, stopPackagers func()) {
-	n.log.Info("stopping", "streams", len(n.hub.Snapshots()))
+	streams := n.hub.Snapshots()
+	n.log.Info("stopping", "streams", len(streams))
 	n.draining.Store(true)
 	bye := fault.New(fault.Unavailable, "publish", "", "the server is stopping", "Connect again in a moment.")
-	for _, s := range n.hub.Snapshots() {
+	for _, s := range streams {
 		n.hub.Kick(s.Name, bye)
 	}
 	stopPublishers()
+	if len(streams) > 0 {
+		// Players that wait for a part get the end at once; those that poll come for it.
+		<-time.After(viewerTime)
+	}
 
-	ctx, cancel := context.WithTimeout(context.Background(), viewerTime)
+	ctx, cancel := context.WithTimeout(context.Background(), connectionTime)
 	defer cancel()
 	if err := n.http.Shutdown(ctx); err != nil {
 		// Event feeds and slow readers do not end by themselves.

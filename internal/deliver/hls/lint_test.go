@@ -207,6 +207,12 @@ func (l *linter) header(now, before *lintState) {
 	if now.pt > 0 != (l.r.PartTarget() > 0) {
 		l.fail("PART-INF")
 	}
+	if start, ok := now.attrs["#EXT-X-START"]; ok {
+		offset, _ := strconv.ParseFloat(attrsOf(start)["TIME-OFFSET"], 64)
+		l.join(now, -offset)
+	} else if _, claims := now.attrs["#EXT-X-INDEPENDENT-SEGMENTS"]; !claims && !now.end && len(l.all) > 3 {
+		l.fail("nobody can tell where to begin")
+	}
 	if before == nil {
 		return
 	}
@@ -215,6 +221,23 @@ func (l *linter) header(now, before *lintState) {
 			l.fail("%s changed from %q", tag, before.attrs[tag])
 		}
 	}
+}
+
+// join checks that EXT-X-START leads to the beginning of a segment that decodes.
+func (l *linter) join(now *lintState, offset float64) {
+	end := now.segments[len(now.segments)-1]
+	if !end.complete {
+		for _, p := range end.parts {
+			end.duration += p.duration
+		}
+	}
+	at := end.pdt.Add(time.Duration((end.duration - offset) * float64(time.Second)))
+	for _, s := range now.segments {
+		if s.pdt.Sub(at).Abs() < 2*time.Millisecond && fragments(l.t, l.find(s.uri))[0].sync {
+			return
+		}
+	}
+	l.fail("EXT-X-START leads to %v, where nothing begins", at)
 }
 
 func (l *linter) lengths(now *lintState) {
@@ -467,6 +490,9 @@ func (l *linter) delta(s *pack.Stream, now *lintState) {
 	head, rest, ok := strings.Cut(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS=")
 	n, tail, _ := strings.Cut(rest, "\n")
 	skipped, err := strconv.Atoi(n)
+	if declared, after, _ := strings.Cut(tail, "\n"); strings.HasPrefix(declared, "#EXT-X-MAP:") && strings.Contains(now.text, declared) && !strings.HasSuffix(now.text, tail) {
+		tail = after // the initialization section in force, said again
+	}
 	if !ok || err != nil || skipped < 1 || !strings.HasPrefix(now.text, head) || !strings.HasSuffix(now.text, tail) {
 		l.fail("delta update is not a part of the full playlist:\n%s", text)
 	}

@@ -25,7 +25,9 @@ func appendPlaylist(b []byte, s *pack.Stream, r *pack.Rendition, snap *pack.Snap
 	var init *pack.Init
 	for i, seg := range snap.Segments {
 		if i < skipped {
-			init = seg.Init // declared in the part that the client has
+			// The section in force is said again after the skipped part, which the
+			// standard does not ask for: Shaka 5.2 loses it otherwise, and appends
+			// media without it.
 			continue
 		}
 		init = p.begin(seg, init)
@@ -99,6 +101,23 @@ func (p *printer) header(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot)
 	if snap.Independent {
 		p.text("#EXT-X-INDEPENDENT-SEGMENTS\n")
 	}
+	p.start(s, snap)
+}
+
+// start tells players where they can begin, if key frames are so far apart that the usual
+// place may have none near it. Without it hls.js and Shaka wait at the live edge.
+func (p *printer) start(s *pack.Stream, snap *pack.Snapshot) {
+	if snap.Ended {
+		return
+	}
+	back := 3 * p.target
+	if p.parts {
+		back = s.PartHoldBack()
+	}
+	end := endOf(snap)
+	if seg := snap.JoinAt(end.Add(-back)); seg != nil {
+		p.text("#EXT-X-START:TIME-OFFSET=-").seconds(end.Sub(seg.Start)).text("\n")
+	}
 }
 
 // skipUntil is CAN-SKIP-UNTIL: six target durations, the least allowed.
@@ -140,7 +159,7 @@ func (p *printer) begin(seg *pack.Segment, init *pack.Init) *pack.Init {
 		p.text(`#EXT-X-MAP:URI="`).text(seg.Init.Name).text("\"\n")
 	}
 	p.text("#EXT-X-PROGRAM-DATE-TIME:")
-	p.b = seg.Start.UTC().AppendFormat(p.b, "2006-01-02T15:04:05.000Z")
+	p.b = seg.Start.UTC().Round(time.Millisecond).AppendFormat(p.b, "2006-01-02T15:04:05.000Z")
 	p.text("\n")
 	return seg.Init
 }
