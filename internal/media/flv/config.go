@@ -79,7 +79,7 @@ func opusHeadFrom(config []byte) ([]byte, error) {
 }
 
 // flacConfig accepts what the specification says ("fLaC", block header, STREAMINFO) and
-// what encoders send (STREAMINFO alone), and returns the content of a dfLa box.
+// what encoders send (STREAMINFO alone), and returns the metadata block of a dfLa box.
 func flacConfig(b []byte) ([]byte, error) {
 	b = bytes.TrimPrefix(b, []byte("fLaC"))
 	if len(b) >= streamInfoSize+4 && b[0]&0x7f == 0 {
@@ -88,7 +88,7 @@ func flacConfig(b []byte) ([]byte, error) {
 	if len(b) < streamInfoSize {
 		return nil, headerFault(media.FLAC, fmt.Errorf("STREAMINFO has %d bytes, not %d", len(b), streamInfoSize))
 	}
-	return append([]byte{0, 0, 0, 0, 0x80, 0, 0, streamInfoSize}, b[:streamInfoSize]...), nil
+	return append([]byte{0x80, 0, 0, streamInfoSize}, b[:streamInfoSize]...), nil
 }
 
 func legacyVideo(id byte) (media.Codec, error) {

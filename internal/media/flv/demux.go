@@ -38,7 +38,8 @@ type Stats struct {
 type track struct {
 	id    int
 	codec media.Codec
-	// header is the sequence header that the track was made from.
+	// header is the last sequence header. One that is repeated changes nothing, even if
+	// parameter sets in frames have replaced what it says since.
 	header []byte
 	// wire describes the payload as the encoder sends it, media as packets carry it.
 	// They differ in the length of NAL length prefixes alone. Both are nil until the
@@ -315,28 +316,39 @@ func hasRecoveryPoint(accessUnit []byte) bool {
 // clock unwraps the 32-bit millisecond counter that all messages of a session share.
 type clock struct {
 	started bool
-	last    int64
+	// raw is the last stamp as it came, time what it stands for.
+	raw  uint32
+	time int64
+	// counts31 is set when the encoder was seen to count in 31 bits.
+	counts31 bool
 }
 
-// unwrap31 is how near the borders of the 31-bit range two stamps must be for the step
+// near31 is how near the borders of the 31-bit range two stamps must be for the step
 // between them to be the wrap of an encoder that counts in 31 bits.
-const unwrap31 = 10_000
+const near31 = 10_000
 
+// unwrap returns the time of a stamp. The shorter way round is the right one; times
+// before the first stamp may be negative.
 func (c *clock) unwrap(ts uint32) int64 {
 	if !c.started {
-		c.started = true
-		c.last = int64(ts)
-		return c.last
+		c.started, c.raw, c.time = true, ts, int64(ts)
+		return c.time
 	}
-	before := uint32(c.last)
-	step := int64(int32(ts - before))
-	if before < 1<<31 && before >= 1<<31-unwrap31 && ts < unwrap31 {
+	step := int64(int32(ts - c.raw))
+	switch {
+	case end31(c.raw) && ts < near31:
 		step += 1 << 31
+		c.counts31 = true
+	case c.counts31 && c.raw < near31 && end31(ts):
+		step -= 1 << 31
 	}
-	// A step back below the first stamp stays below it: times may be negative.
-	c.last += step
-	return c.last
+	c.raw = ts
+	c.time += step
+	return c.time
 }
+
+// end31 reports whether a stamp is near the end of the 31-bit range.
+func end31(ts uint32) bool { return ts < 1<<31 && ts >= 1<<31-near31 }
 
 // signed24 reads an SI24, the composition time offset in milliseconds.
 func signed24(b []byte) int32 {

@@ -1,7 +1,6 @@
 package flv
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -184,10 +183,11 @@ func header(t *media.Track, index int, ts uint32) ([]Message, error) {
 		}
 		out.Data = head
 	case media.FLAC:
-		if len(t.Config) < 8+streamInfoSize {
-			return nil, headerFault(t.Codec, errors.New("the configuration is too short"))
+		block, err := flacConfig(t.Config)
+		if err != nil {
+			return nil, err
 		}
-		out.Data = t.Config[8 : 8+streamInfoSize] // what ffmpeg expects
+		out.Data = block[4:] // STREAMINFO alone is what ffmpeg expects
 	case media.AC3, media.EAC3, media.MP3:
 		out.Data = nil
 	}
