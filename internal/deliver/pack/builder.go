@@ -233,7 +233,7 @@ func (b *builder) trim() {
 	length := seg.end - b.kept[b.listed].end + b.kept[b.listed].Duration
 	b.longest = max(b.longest, length)
 	window := max(b.s.cfg.Window, 4*time.Duration(b.s.plan.target)*time.Second)
-	for len(b.kept)-b.listed > minSegments && length-b.kept[b.listed].Duration >= window {
+	for len(b.kept)-b.listed > minSegments && length-b.kept[b.listed].Duration >= window && b.mayUnlist() {
 		length -= b.kept[b.listed].Duration
 		b.unlist()
 	}
@@ -256,6 +256,20 @@ func (b *builder) trim() {
 		b.kept = append(make([]*Segment, 0, len(b.kept)+8), b.kept[drop:]...)
 		b.listed -= drop
 	}
+}
+
+// mayUnlist reports whether the playlist can be joined without its oldest segment: it
+// must list one that begins with a key frame, and as much of the other tracks.
+func (b *builder) mayUnlist() bool {
+	if lead := b.s.lead; lead != nil && lead != b && lead.listed < len(lead.kept) {
+		return b.kept[b.listed].Sequence < lead.kept[lead.listed].Sequence
+	}
+	for _, seg := range b.kept[b.listed+1:] {
+		if seg.Independent {
+			return true
+		}
+	}
+	return false
 }
 
 // unlist takes the oldest segment out of the playlist. It stays available for its own

@@ -158,6 +158,20 @@ func (s *Snapshot) Has(sequence int64, part int) bool {
 	}
 }
 
+// JoinAt returns the newest segment that decoding can start with and that does not begin
+// after a time; nil if every segment is such a one, or none.
+func (s *Snapshot) JoinAt(before time.Time) *Segment {
+	if s.Independent {
+		return nil
+	}
+	for i := len(s.Segments) - 1; i >= 0; i-- {
+		if seg := s.Segments[i]; seg.Independent && !seg.Start.After(before) {
+			return seg
+		}
+	}
+	return nil
+}
+
 // Status tells what is known of a name.
 type Status uint8
 
