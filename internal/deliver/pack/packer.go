@@ -35,13 +35,20 @@ type Packer struct {
 	m   *metrics
 
 	mu      sync.RWMutex
-	streams map[string]*Stream
+	streams map[string]broadcast
+}
+
+// broadcast is the newest stream of a name. replaced is closed when a newer one begins:
+// nobody finds the old one from then on, so nothing of it is kept.
+type broadcast struct {
+	*Stream
+	replaced chan struct{}
 }
 
 // New returns a Packer; Run makes it work. Its metrics are registered with reg (nil for
 // none).
 func New(cfg Config, h *hub.Hub, log *slog.Logger, reg prometheus.Registerer) *Packer {
-	return &Packer{cfg: cfg, hub: h, log: log, m: newMetrics(reg), streams: map[string]*Stream{}}
+	return &Packer{cfg: cfg, hub: h, log: log, m: newMetrics(reg), streams: map[string]broadcast{}}
 }
 
 // Stream returns the newest broadcast of that name, if it is on the air or ended a
@@ -49,8 +56,8 @@ func New(cfg Config, h *hub.Hub, log *slog.Logger, reg prometheus.Registerer) *P
 func (p *Packer) Stream(name string) (*Stream, bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	s, ok := p.streams[name]
-	return s, ok
+	b, ok := p.streams[name]
+	return b.Stream, ok
 }
 
 // Run packages streams until ctx or the hub ends. Streams that are live then are ended
@@ -70,13 +77,13 @@ func (p *Packer) Run(ctx context.Context) error {
 		s := newStream(p.cfg, src.Name(), func() (media.LatencyMode, bool) {
 			return src.LatencyMode(), announcesVideo(src)
 		}, p.m, p.log)
-		p.put(s)
-		wg.Go(func() { p.follow(ctx, src, s) })
+		b := p.put(s)
+		wg.Go(func() { p.follow(ctx, src, b) })
 	}
 }
 
 // follow packages one stream, keeps it for a while after it ended, and forgets it.
-func (p *Packer) follow(ctx context.Context, src *hub.Stream, s *Stream) {
+func (p *Packer) follow(ctx context.Context, src *hub.Stream, s broadcast) {
 	r := src.Feed().NewReader(hub.ReaderOptions{Name: "pack", From: hub.OldestKept})
 	s.run(ctx, r)
 	r.Close()
@@ -84,22 +91,28 @@ func (p *Packer) follow(ctx context.Context, src *hub.Stream, s *Stream) {
 	defer keep.Stop()
 	select {
 	case <-keep.C:
+	case <-s.replaced:
 	case <-ctx.Done():
 	}
 	p.m.bytes.Sub(float64(s.bytes()))
 	p.m.streams.Dec()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.streams[s.name] == s && ctx.Err() == nil {
+	if p.streams[s.name].Stream == s.Stream && ctx.Err() == nil {
 		delete(p.streams, s.name)
 	}
 }
 
-func (p *Packer) put(s *Stream) {
+func (p *Packer) put(s *Stream) broadcast {
 	p.m.streams.Inc()
+	b := broadcast{Stream: s, replaced: make(chan struct{})}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.streams[s.name] = s
+	if old, ok := p.streams[s.name]; ok {
+		close(old.replaced)
+	}
+	p.streams[s.name] = b
+	return b
 }
 
 // announcesVideo reports whether the publisher has told of a video track so far.
