@@ -21,6 +21,8 @@ const (
 	overrun = int64(time.Second)
 	// grace is how long after a jump a track may still follow the old clock, in media time.
 	grace = int64(2 * time.Second)
+	// memory is how long an old clock that nobody follows is remembered, in media time.
+	memory = int64(10 * time.Second)
 	// maxComposition bounds the distance of PTS and DTS.
 	maxComposition = int64(10 * time.Second)
 	// farthest bounds time stamps so that sums of them do not overflow.
@@ -54,6 +56,7 @@ type timeline struct {
 	prev     int64 // the one before the last jump
 	hasPrev  bool
 	switched int64 // the clock at the last jump
+	prevUsed int64 // the clock when prev was right for a packet
 	clock    int64 // the highest DTS out
 	arrived  time.Time
 	lines    []*line
@@ -194,17 +197,21 @@ func (l *timeline) put(p *media.Packet) *media.Packet {
 func (l *timeline) place(n *line, in int64, now time.Time) int64 {
 	wall := l.clock + int64(since(now, l.arrived))
 	onCur := l.fits(n, in, l.cur, wall)
-	if l.hasPrev {
+	if l.hasPrev && l.clock-l.prevUsed < memory {
 		// Who was on the old clock stays there for a moment; and for good if the new
 		// clock is not its own.
-		follows := n.started && n.off == l.prev
-		if (!onCur || follows && l.clock-l.switched < grace) && l.fits(n, in, l.prev, wall) {
-			if n.started && n.off == l.cur {
-				// It leapt back to where it came from: so much for the new clock.
-				l.cur, l.prev, l.switched = l.prev, l.cur, l.clock
-				return n.take(in, l.cur)
+		follows, settled := n.started && n.off == l.prev, l.clock-l.switched >= grace
+		if (!onCur || follows && !settled) && l.fits(n, in, l.prev, wall) {
+			l.prevUsed = l.clock
+			swap := n.started && n.off == l.cur // it leapt back: so much for the new clock
+			if d := l.prev - l.cur; follows && settled && d > 0 && d <= calm {
+				swap = true // the tracks are to be together again, and nobody can go back
 			}
-			return n.take(in, l.prev)
+			off := l.prev
+			if swap {
+				l.cur, l.prev, l.switched = l.prev, l.cur, l.clock
+			}
+			return n.take(in, off)
 		}
 	}
 	if onCur {
@@ -291,7 +298,7 @@ func (l *timeline) leap(n, s *line, in int64, now time.Time, wall int64) int64 {
 		return n.take(in, l.cur) // a pause
 	}
 	l.fixed.count(repairJump)
-	l.prev, l.hasPrev, l.switched = l.cur, true, l.clock
+	l.prev, l.hasPrev, l.switched, l.prevUsed = l.cur, true, l.clock, l.clock
 	l.cur = s.suspectOut - s.suspectIn
 	if n.started && in+l.cur < n.lastOut-backstep {
 		l.cur = n.due(now, wall) - in // the other's packet was put where n has been already

@@ -94,3 +94,24 @@ func TestOutlierAfterAPause(t *testing.T) {
 		t.Errorf("the packet was put at %v", got)
 	}
 }
+
+// A first frame with a wrong stamp, and later a leap that happens to lead from the new
+// clock to the old one: sound and picture must not stay apart.
+func TestTracksComeTogetherAgain(t *testing.T) {
+	for _, leap := range []time.Duration{time.Second, 1050 * time.Millisecond} {
+		first := true
+		r := play(t, func(p *media.Packet, now time.Duration) {
+			if p.Track.ID == mediatest.VideoID && first {
+				move(p, 168*time.Millisecond)
+				first = false
+			}
+			if now >= 4*time.Second {
+				move(p, leap)
+			}
+		})
+		v, a := r.end(mediatest.VideoID), r.end(mediatest.AudioID)
+		if !near(a, v, 60*time.Millisecond) {
+			t.Errorf("leap of %v: the picture is at %v and the sound at %v: %v", leap, v, a, r.fixed.counts())
+		}
+	}
+}
