@@ -27,6 +27,8 @@ const (
 	// lingerTime is how long a refused client has to read why, before the connection is
 	// closed: closing at once would destroy what it has not read.
 	lingerTime = 500 * time.Millisecond
+	// partTime is how long a client that said goodbye has to close by itself.
+	partTime = 5 * time.Second
 )
 
 // session is the server's side of a connection from handshake to publish or play.
@@ -132,11 +134,14 @@ func reasonOf(err error, other string) string {
 // linger lets the client read what was sent last and then close; it waits for that for
 // a short time, even when the server stops. What still comes is thrown away.
 func (se *session) linger() {
-	if !se.parted {
+	wait := lingerTime
+	if se.parted && !se.socket.isStopped() {
+		wait = partTime
+	} else {
 		se.socket.closeWrite()
 	}
 	nc := se.socket.Conn
-	if nc.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	if nc.SetReadDeadline(time.Now().Add(wait)) != nil {
 		return
 	}
 	b := make([]byte, smallBuffer)

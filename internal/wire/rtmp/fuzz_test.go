@@ -1,0 +1,149 @@
+package rtmp
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"testing"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+	"onair/internal/media/flv"
+	"onair/internal/media/mediatest"
+)
+
+// R12 is these: every parser of bytes from outside.
+
+func FuzzHandshake(f *testing.F) {
+	f.Add(simpleHandshake())
+	digest := simpleHandshake()
+	copy(digest[5:], []byte{9, 0, 0x7c, 2})
+	c1 := digest[1 : 1+handshakeSize]
+	at := digestAt(c1, digestBases[0])
+	copy(c1[at:], digestOf(c1, at, clientKey))
+	f.Add(digest)
+	f.Add([]byte("\x06"))
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var out bytes.Buffer
+		err := serveHandshake(duplex{bytes.NewReader(b), &out})
+		if (err == nil) != (len(b) >= 1+2*handshakeSize && b[0] == rtmpVersion) {
+			t.Fatalf("%d bytes: %v", len(b), err)
+		}
+		if err == nil && out.Len() != 1+2*handshakeSize {
+			t.Fatalf("answered with %d bytes", out.Len())
+		}
+	})
+}
+
+func FuzzChunks(f *testing.F) {
+	var buf bytes.Buffer
+	w := newChunkWriter(&buf, smallBuffer)
+	for i, ts := range []uint32{0, 33, extended24, extended24 + 33, 5} {
+		if err := w.write(uint32(3+i%2), typeVideo, 1, ts, make([]byte, 100*i)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := w.flush(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(buf.Bytes(), true)
+	f.Add(cat(head(4, extended24, 200, 9), []byte{1, 0, 0, 5}, make([]byte, 128), []byte{0xc4}, make([]byte, 72)), false)
+	f.Add(cat([]byte{1, 10, 2}, head(0, 9, 1, 8)[1:], []byte{5, 0xc4, 0x84}), true)
+	f.Fuzz(func(t *testing.T, b []byte, trusted bool) {
+		r := reader(b)
+		r.trusted = trusted
+		got, err := readAll(r)
+		if err != io.EOF && err != io.ErrUnexpectedEOF && fault.KindOf(err) == fault.Internal {
+			t.Fatal(err)
+		}
+		total := 0
+		for _, m := range got {
+			total += len(m.body)
+		}
+		if total > len(b) {
+			t.Fatalf("%d bytes of messages in %d", total, len(b))
+		}
+		if limit := firstAlloc*len(r.streams) + 4*len(b); r.partial < 0 || r.partial > limit {
+			t.Fatalf("%d bytes are held of %d that came", r.partial, len(b))
+		}
+	})
+}
+
+func FuzzAMF(f *testing.F) {
+	f.Add(nested(amfObject, 3))
+	f.Add(nested(amfTypedObject, 17))
+	f.Add([]byte{amfECMAArray, 0, 0, 0, 9, 0, 1, 'a', amfDate, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 'b', amfLongString, 0, 0, 0, 1, 'x'})
+	f.Add([]byte{amfStrictArray, 0, 0, 0, 2, amfNull, amfBoolean, 1, amfReference, 0, 1, amfXML, 0, 0, 0, 1, '<'})
+	connect, err := writeConnect()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(connect)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		clean, err := cleanAMF(b)
+		if err != nil {
+			if fault.KindOf(err) == fault.Internal {
+				t.Fatal(err)
+			}
+			return
+		}
+		if len(clean) > len(b)+3*maxAMFDepth {
+			t.Fatalf("%d bytes became %d", len(b), len(clean))
+		}
+		data, err := decodeAMF(b)
+		if err != nil {
+			t.Fatalf("what was found well formed is not: %v", err)
+		}
+		for _, v := range data {
+			if o, ok := object(v); ok {
+				metadataOf(o)
+			}
+		}
+	})
+}
+
+func writeConnect() ([]byte, error) {
+	var buf bytes.Buffer
+	w := newChunkWriter(&buf, smallBuffer)
+	w.size = 1 << 16
+	err := writeValues(w, csidCommand, typeCommandAMF0, 0, "connect", 1.0, connectProperties("rtmp://h/live"))
+	if err == nil {
+		err = w.flush()
+	}
+	return buf.Bytes()[12:], err
+}
+
+func FuzzServerConn(f *testing.F) {
+	skip := len(simpleHandshake())
+	f.Add(connected(f).bytes()[skip:])
+	f.Add(publishing(f, goodKey).message(csidVideo, typeVideo, 1, 0, []byte{0x17, 0, 0, 0, 0, 1}).command(1, "deleteStream", 0.0, nil).bytes()[skip:])
+	f.Add(connected(f).command(1, "play", 3.0, nil, goodKey).bytes()[skip:])
+	g := mediatest.NewGenerator(mediatest.Options{Timescale: 1000, FrameSize: 40})
+	var mux flv.Muxer
+	s := publishing(f, goodKey)
+	for range 4 {
+		messages, err := mux.Packet(g.Next())
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, m := range messages {
+			typ := byte(typeVideo)
+			if m.Kind == media.Audio {
+				typ = typeAudio
+			}
+			s.message(csidVideo, typ, 1, m.Timestamp, m.Body())
+		}
+	}
+	f.Add(s.bytes()[skip:])
+	srv := offline(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		st := newStation()
+		st.admit = anyone
+		st.source = func() ([]*media.Track, media.Source) { return g.Tracks(), &slice{} }
+		srv.serve(context.Background(), &recording{Reader: io.MultiReader(bytes.NewReader(simpleHandshake()), bytes.NewReader(b))}, st)
+		if st.ended != nil && st.ended != io.EOF && fault.KindOf(st.ended) == fault.Internal {
+			t.Fatal(st.ended)
+		}
+	})
+}
