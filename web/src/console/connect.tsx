@@ -9,6 +9,17 @@ const HIDDEN = '••••••••';
 export function Connect({ stream, onReset }: { stream: LiveStream; onReset: () => void }) {
   const server = stream.ingest.rtmp_url;
   const key = stream.stream_key;
+  if (!server) {
+    return (
+      <section class="card">
+        <h2>Go live</h2>
+        <p class="muted">
+          RTMP is switched off on this server. Start it with <code>--rtmp :1935</code> to publish from OBS or
+          ffmpeg.
+        </p>
+      </section>
+    );
+  }
   const keyField = (
     <CopyField label="Stream key" value={key} secret>
       <p class="help key-help">

@@ -73,14 +73,6 @@ function Receiving({ stream, ingest }: { stream: LiveStream; ingest: ActiveInges
         </div>
         <Sparkline points={line} />
       </div>
-      {tracks.map((t) =>
-        t.kind === 'video' ? <Video key={t.id} track={t} /> : <Audio key={t.id} track={t} />,
-      )}
-      <dl class="facts last">
-        <Fact name="Connected for" value={clock(since(ingest.since, now))} />
-        <Fact name="Received" value={bytes(ingest.bytes)} />
-        <Fact name="From" value={ingest.peer || NONE} />
-      </dl>
       {findings(ingest, now).map((f) => (
         <p key={f.code} class={`finding ${f.severity}`}>
           <Icon name={f.severity === 'note' ? 'info' : 'warn'} />
@@ -89,6 +81,14 @@ function Receiving({ stream, ingest }: { stream: LiveStream; ingest: ActiveInges
           </span>
         </p>
       ))}
+      {tracks.map((t) =>
+        t.kind === 'video' ? <Video key={t.id} track={t} /> : <Audio key={t.id} track={t} />,
+      )}
+      <dl class="facts last">
+        <Fact name="Connected for" value={clock(since(ingest.since, now))} />
+        <Fact name="Received" value={bytes(ingest.bytes)} />
+        <Fact name="From" value={ingest.peer || NONE} />
+      </dl>
     </section>
   );
 }

@@ -1,19 +1,24 @@
 import { useState } from 'preact/hooks';
 import { inWords } from '../lib/api';
 import { ago, bitrate, clock, count, fps, since } from '../lib/format';
-import type { LiveStream } from '../lib/types';
+import type { LiveStream, StreamStatus } from '../lib/types';
 import { CreateDialog, MODES } from './create';
 import { useNow } from './hooks';
 import { linkTo } from './route';
 import { listError, liveCount, loadMore, nextCursor, say, streams } from './store';
 import { ErrorLine, Icon, Status } from './ui';
 
+const RANK: Record<StreamStatus, number> = { active: 0, reconnecting: 0, idle: 1, disabled: 2 };
+
 export function List() {
   const [creating, setCreating] = useState(false);
   const [filter, setFilter] = useState('');
   const list = streams.value;
   const wanted = filter.trim().toLowerCase();
-  const shown = (list ?? []).filter((s) => `${s.title} ${s.id}`.toLowerCase().includes(wanted));
+  // What is on comes first; within that the server's order, newest first.
+  const shown = (list ?? [])
+    .filter((s) => `${s.title} ${s.id}`.toLowerCase().includes(wanted))
+    .sort((a, b) => RANK[a.status] - RANK[b.status]);
   return (
     <>
       <div class="page-head">

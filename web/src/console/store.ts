@@ -141,6 +141,11 @@ export function drop(id: string): void {
 }
 
 function onEvent(e: FeedEvent): void {
+  if (e.type === 'lagged') {
+    // Events were lost: what they told is in the list.
+    void refresh();
+    return;
+  }
   activity.value = [e, ...activity.value].slice(0, MAX_ACTIVITY);
   const id = e.live_stream_id;
   if (!id) return;

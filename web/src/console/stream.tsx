@@ -223,9 +223,9 @@ function Head({ stream: s, onEdit }: { stream: LiveStream; onEdit: () => void })
 
 function Share({ stream }: { stream: LiveStream }) {
   const id = stream.playback_ids[0]?.id;
-  const url = stream.playback.watch_url || (id ? `${location.origin}/watch/${id}` : '');
+  const url = stream.playback?.watch_url || (id ? `${location.origin}/watch/${id}` : '');
   if (!url) return null;
-  const hls = stream.playback.hls_url ? new URL(stream.playback.hls_url, location.href).href : '';
+  const hls = stream.playback?.hls_url ? new URL(stream.playback.hls_url, location.href).href : '';
   return (
     <section class="card">
       <div class="card-head">

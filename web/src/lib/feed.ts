@@ -47,7 +47,7 @@ export async function follow(o: FeedOptions, signal: AbortSignal): Promise<void>
       o.onOpen(true);
       backoff.reset();
       const parser = new SseParser((m) => {
-        const event = parseEvent(m.data);
+        const event = parseEvent(m.event, m.data);
         if (event) o.onEvent(event);
       });
       parser.lastId = lastId;
@@ -73,7 +73,9 @@ export async function follow(o: FeedOptions, signal: AbortSignal): Promise<void>
   }
 }
 
-function parseEvent(data: string): FeedEvent | undefined {
+/** The event in a message. "lagged" says that the feed lost some, and has no body that matters. */
+function parseEvent(type: string, data: string): FeedEvent | undefined {
+  if (type === 'lagged') return { seq: 0, at: new Date().toISOString(), type };
   try {
     const e = JSON.parse(data) as FeedEvent;
     return typeof e.type === 'string' ? e : undefined;

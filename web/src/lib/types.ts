@@ -43,8 +43,10 @@ export interface LiveStream {
   latency_mode: LatencyMode;
   reconnect_window: number;
   playback_ids: { id: string; policy: string }[];
-  ingest: { rtmp_url: string };
-  playback: { hls_url?: string; watch_url?: string };
+  /** rtmp_url is null while RTMP is off. */
+  ingest: { rtmp_url: string | null };
+  /** Null without a public playback id. */
+  playback: { hls_url?: string; watch_url?: string } | null;
   active_ingest: ActiveIngest | null;
   viewers: number;
 }

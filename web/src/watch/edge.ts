@@ -11,7 +11,7 @@ const REST = 5000;
  * faster, which hls.js does; it never does so for large ones.
  */
 export class EdgeKeeper {
-  private since = 0;
+  private since: number | null = null;
   private jumpedAt = Number.NEGATIVE_INFINITY;
 
   /** Whether to jump now. now is in ms, latency and target in seconds. */
@@ -22,12 +22,12 @@ export class EdgeKeeper {
       target <= 0 ||
       latency <= Math.max(MIN_LIMIT, target * FACTOR)
     ) {
-      this.since = 0;
+      this.since = null;
       return false;
     }
-    if (this.since === 0) this.since = now;
+    this.since ??= now;
     if (now - this.since < HOLD || now - this.jumpedAt < REST) return false;
-    this.since = 0;
+    this.since = null;
     this.jumpedAt = now;
     return true;
   }

@@ -31,6 +31,7 @@ const title = el('h1', {}, ' ');
 const viewers = el('span', { class: 'viewers' });
 const badge = el('button', { type: 'button', class: 'badge', disabled: '' });
 const lag = el('span', { class: 'lag' });
+const chip = el('span', { class: 'chip', 'aria-hidden': 'true' });
 const coverTitle = el('p', { class: 'cover-title' });
 const coverText = el('p', { class: 'cover-text' });
 const coverTimer = el('p', { class: 'cover-timer', 'aria-hidden': 'true' });
@@ -73,7 +74,7 @@ app?.replaceChildren(
     el(
       'div',
       { class: 'below' },
-      el('div', { class: 'headline' }, title, el('p', { class: 'meta' }, viewers, lag)),
+      el('div', { class: 'headline' }, title, el('p', { class: 'meta' }, chip, viewers, lag)),
       el('div', { class: 'tools' }, helpButton, statsButton),
     ),
     say,
@@ -178,6 +179,9 @@ function renderBadge(state: ReturnType<() => typeof player.state>): void {
     OFFLINE: 'Offline',
   };
   text(badge, labels[kind]);
+  // The controls hide while the picture plays; this one stays.
+  put(chip, 'data-kind', kind);
+  text(chip, kind === 'BEHIND' || kind === 'PAUSED' ? 'Not at the live edge' : labels[kind]);
   badge.disabled = kind !== 'BEHIND' && kind !== 'PAUSED';
 }
 

@@ -37,6 +37,7 @@ export function wordsFor(state: State, code: string): { title: string; text: str
 function faultTitle(code: string): string {
   if (code === 'codec_unsupported') return 'This browser cannot play the stream';
   if (code === 'unreachable' || code === 'timeout') return 'The server cannot be reached';
+  if (code === 'forbidden' || code === 'unauthorized') return 'This stream is not open to everybody';
   return 'Playback failed';
 }
 
@@ -45,6 +46,8 @@ function faultText(code: string): string {
     return 'It is sent in a format that this browser or device does not decode. Another browser may play it.';
   }
   if (code === 'unreachable' || code === 'timeout') return 'Check your connection.';
+  if (code === 'forbidden' || code === 'unauthorized')
+    return 'Ask whoever sent the link for one that lets you in.';
   return 'It is tried again by itself.';
 }
 
