@@ -192,18 +192,23 @@ func (a *API) refuse(ctx huma.Context, err error) {
 	a.writeProblem(w, r, problemOf(ctx.Context(), err))
 }
 
+// limitBody gives the body its time to arrive. The deadline is lifted by readBody and
+// by the end of the request, not by an error: then it also ends the server's own wait
+// for the rest of the body.
+func (a *API) limitBody(w http.ResponseWriter) {
+	// Not every ResponseWriter has deadlines; those of net/http's server have.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.bodyTime))
+}
+
 // readBody reads the body, whole and bounded in size and time, before anything looks
 // at it.
 func (a *API) readBody(ctx huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(ctx)
-	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Body == nil {
+	if r.Body == nil || r.ContentLength == 0 {
 		next(ctx)
 		return
 	}
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTime)) // not every ResponseWriter has deadlines
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = rc.SetReadDeadline(time.Time{})
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
@@ -213,12 +218,14 @@ func (a *API) readBody(ctx huma.Context, next func(huma.Context)) {
 		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		a.rejected.WithLabelValues("body").Inc()
-		a.refuse(ctx, statusProblem(http.StatusRequestTimeout, "The body took longer than 10 seconds to arrive."))
+		w.Header().Set("Connection", "close")
+		a.refuse(ctx, statusProblem(http.StatusRequestTimeout, "The body took longer than "+bodyTime.String()+" to arrive."))
 		return
 	case err != nil:
 		a.refuse(ctx, statusProblem(http.StatusBadRequest, "The body broke off."))
 		return
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // as in limitBody
 	r.Body = io.NopCloser(bytes.NewReader(b))
 	next(ctx)
 }

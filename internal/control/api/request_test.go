@@ -2,9 +2,13 @@ package api
 
 import (
 	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestAddresses(t *testing.T) {
@@ -77,6 +81,47 @@ func TestRTMPOff(t *testing.T) {
 	if v := h.create("")["ingest"].(map[string]any)["rtmp_url"]; v != nil {
 		t.Errorf("rtmp_url %v", v)
 	}
+}
+
+// TestSlowBodiesEnd sends the beginning of a body and no more, to everything that may
+// answer before it has read one. Each must be answered, and the connection must go.
+func TestSlowBodiesEnd(t *testing.T) {
+	h := newHarness(t)
+	h.api.bodyTime = 30 * time.Millisecond
+	srv := newServer(t, h)
+	for _, tt := range []struct {
+		line, token string
+		status      int
+	}{
+		{"POST /v1/live-streams", h.token, 408},
+		{"PATCH /v1/live-streams/x", h.token, 408},
+		{"GET /v1/session", h.token, 408},
+		{"POST /v1/live-streams", "", 401},
+		{"POST /v1/nothing", h.token, 404},
+		{"PUT /v1/live-streams", h.token, 405},
+		{"GET /v1/openapi.json", "", 200},
+	} {
+		for _, length := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
+			c, err := net.Dial("tcp", srv.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			auth := ""
+			if tt.token != "" {
+				auth = "Authorization: Bearer " + tt.token + "\r\n"
+			}
+			fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: h\r\n%sContent-Type: application/json\r\n%s\r\n\r\n", tt.line, auth, length)
+			b, err := io.ReadAll(c)
+			if err != nil || !strings.HasPrefix(string(b), fmt.Sprintf("HTTP/1.1 %d ", tt.status)) {
+				t.Errorf("%s, %s: %v, %.60q; want %d and the end", tt.line, length, err, b, tt.status)
+			}
+			c.Close()
+		}
+	}
+	h.want(200, "GET", "/v1/session", "")
 }
 
 func FuzzAuthorization(f *testing.F) {
