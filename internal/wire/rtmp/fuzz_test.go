@@ -15,16 +15,17 @@ import (
 // R12 is these: every parser of bytes from outside.
 
 func FuzzHandshake(f *testing.F) {
-	f.Add(simpleHandshake())
-	digest := simpleHandshake()
-	copy(digest[5:], []byte{9, 0, 0x7c, 2})
-	c1 := digest[1 : 1+handshakeSize]
-	at := digestAt(c1, digestBases[0])
+	c1 := make([]byte, handshakeSize)
+	copy(c1[4:], []byte{9, 0, 0x7c, 2})
+	at := digestAt(c1, digestBases[1])
 	copy(c1[at:], digestOf(c1, at, clientKey))
-	f.Add(digest)
-	f.Add([]byte("\x06"))
-	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Add([]byte{rtmpVersion}, uint16(2*handshakeSize))
+	f.Add(append([]byte{rtmpVersion}, c1[:at+digestSize]...), uint16(2*handshakeSize+7))
+	f.Add([]byte("\x06"), uint16(0))
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"), uint16(0))
+	// The zeros behind the bytes need not be found by chance.
+	f.Fuzz(func(t *testing.T, b []byte, zeros uint16) {
+		b = append(b, make([]byte, zeros)...)
 		var out bytes.Buffer
 		err := serveHandshake(duplex{bytes.NewReader(b), &out})
 		if (err == nil) != (len(b) >= 1+2*handshakeSize && b[0] == rtmpVersion) {
