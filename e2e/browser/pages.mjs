@@ -111,7 +111,7 @@ for (const [index, options] of looks.entries()) {
 
 const { page, context } = await open(looks[0]);
 await page.goto(`${base}/docs`);
-await page.getByText("live-streams", { exact: false }).first().waitFor({ timeout: 20000 }).catch((e) => failures.push(`docs: ${e.message}`));
+await page.getByText("Live streams").first().waitFor({ timeout: 20000 }).catch((e) => failures.push(`docs: ${e.message}`));
 await page.screenshot({ path: join(shots, "docs.png") });
 await context.close();
 await browser.close();
