@@ -1,7 +1,6 @@
 package flv
 
 import (
-	stdcontext "context"
 	"testing"
 	"time"
 
@@ -9,8 +8,6 @@ import (
 	"onair/internal/media"
 	"onair/internal/media/mediatest"
 )
-
-func context() stdcontext.Context { return stdcontext.Background() }
 
 func seeds(f *testing.F, k media.Kind) {
 	for _, o := range []mediatest.Options{{BFrames: 1}, {Video: media.HEVC}, {Video: media.AV1, Audio: media.Opus}, {Video: media.VP9}} {

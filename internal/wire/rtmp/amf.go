@@ -54,16 +54,16 @@ func decodeAMF(b []byte) (amf0.Data, error) {
 }
 
 // amfName reads the string that a command or data message begins with, and nothing of
-// what follows.
-func amfName(b []byte) (string, bool) {
+// what follows; empty if there is none.
+func amfName(b []byte) string {
 	if len(b) < 3 || b[0] != amfString {
-		return "", false
+		return ""
 	}
 	n := int(binary.BigEndian.Uint16(b[1:]))
 	if len(b) < 3+n {
-		return "", false
+		return ""
 	}
-	return string(b[3 : 3+n]), true
+	return string(b[3 : 3+n])
 }
 
 // amfScan walks AMF0 values without recursion. It counts what it finds against the

@@ -3,6 +3,7 @@ package rtmp
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -14,7 +15,7 @@ func BenchmarkReadChunks(b *testing.B) {
 	for _, size := range []int{1, 128, 4096, ourChunkSize} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			var buf bytes.Buffer
-			w := newChunkWriter(&buf, smallBuffer)
+			w := newChunkWriter(&buf)
 			w.size = size
 			body := make([]byte, 12_000)
 			for i := range 30 {
@@ -30,7 +31,7 @@ func BenchmarkReadChunks(b *testing.B) {
 			for b.Loop() {
 				r := newChunkReader(bufio.NewReaderSize(bytes.NewReader(buf.Bytes()), mediaBuffer))
 				r.size, r.trusted = uint32(size), true
-				if _, err := readAll(r); err != io.EOF {
+				if _, err := readAll(r); !errors.Is(err, io.EOF) {
 					b.Fatal(err)
 				}
 			}

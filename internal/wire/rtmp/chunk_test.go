@@ -35,7 +35,7 @@ func TestChunksRoundTrip(t *testing.T) {
 		size := rapid.SampledFrom([]int{128, 129, 4096, 65536}).Draw(t, "chunk size")
 		var want []message
 		var buf bytes.Buffer
-		w := newChunkWriter(&buf, smallBuffer)
+		w := newChunkWriter(&buf)
 		w.size = size
 		ts := rapid.SampledFrom([]uint32{0, 5, extended24 - 20, 1<<31 - 9, 1<<32 - 40}).Draw(t, "start")
 		for range rapid.IntRange(1, 12).Draw(t, "messages") {

@@ -21,8 +21,8 @@ type sentStream struct {
 	streamID  uint32
 }
 
-func newChunkWriter(w io.Writer, buffer int) *chunkWriter {
-	return &chunkWriter{w: bufio.NewWriterSize(w, buffer), size: defaultChunkSize, streams: make(map[uint32]*sentStream)}
+func newChunkWriter(w io.Writer) *chunkWriter {
+	return &chunkWriter{w: bufio.NewWriterSize(w, smallBuffer), size: defaultChunkSize, streams: make(map[uint32]*sentStream)}
 }
 
 // write writes one message whose body is the parts in a row. csid is 2..63.

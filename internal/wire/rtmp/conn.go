@@ -44,7 +44,7 @@ func newConn(s *socket, writeTimeout time.Duration) *conn {
 	return &conn{
 		socket:       s,
 		in:           newChunkReader(bufio.NewReaderSize(s, smallBuffer)),
-		out:          newChunkWriter(s, smallBuffer),
+		out:          newChunkWriter(s),
 		window:       ourWindow,
 		acked:        s.received.Load(),
 		writeTimeout: writeTimeout,

@@ -3,6 +3,7 @@ package rtmp
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"testing"
 
@@ -39,7 +40,7 @@ func FuzzHandshake(f *testing.F) {
 
 func FuzzChunks(f *testing.F) {
 	var buf bytes.Buffer
-	w := newChunkWriter(&buf, smallBuffer)
+	w := newChunkWriter(&buf)
 	for i, ts := range []uint32{0, 33, extended24, extended24 + 33, 5} {
 		if err := w.write(uint32(3+i%2), typeVideo, 1, ts, make([]byte, 100*i)); err != nil {
 			f.Fatal(err)
@@ -55,7 +56,7 @@ func FuzzChunks(f *testing.F) {
 		r := reader(b)
 		r.trusted = trusted
 		got, err := readAll(r)
-		if err != io.EOF && err != io.ErrUnexpectedEOF && fault.KindOf(err) == fault.Internal {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && fault.KindOf(err) == fault.Internal {
 			t.Fatal(err)
 		}
 		total := 0
@@ -106,7 +107,7 @@ func FuzzAMF(f *testing.F) {
 
 func writeConnect() ([]byte, error) {
 	var buf bytes.Buffer
-	w := newChunkWriter(&buf, smallBuffer)
+	w := newChunkWriter(&buf)
 	w.size = 1 << 16
 	err := writeValues(w, csidCommand, typeCommandAMF0, 0, "connect", 1.0, connectProperties("rtmp://h/live"))
 	if err == nil {
@@ -143,7 +144,7 @@ func FuzzServerConn(f *testing.F) {
 		st.admit = anyone
 		st.source = func() ([]*media.Track, media.Source) { return g.Tracks(), &slice{} }
 		srv.serve(context.Background(), &recording{Reader: io.MultiReader(bytes.NewReader(simpleHandshake()), bytes.NewReader(b))}, st)
-		if st.ended != nil && st.ended != io.EOF && fault.KindOf(st.ended) == fault.Internal {
+		if st.ended != nil && !errors.Is(st.ended, io.EOF) && fault.KindOf(st.ended) == fault.Internal {
 			t.Fatal(st.ended)
 		}
 	})

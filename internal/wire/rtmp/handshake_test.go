@@ -64,7 +64,7 @@ func TestHandshakeWithoutAValidDigestIsSimple(t *testing.T) {
 	in[0] = 3
 	copy(in[5:], []byte{9, 0, 0x7c, 2, 1, 2, 3})
 	var out bytes.Buffer
-	r := bytes.NewReader(append(in, "connect follows"...))
+	r := bytes.NewReader(cat(in, []byte("connect follows")))
 	if err := serveHandshake(duplex{r, &out}); err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func (r *PlayRequest) listen() error {
 		if !m.command() {
 			continue
 		}
-		switch name, _ := amfName(m.values()); name {
+		switch name := amfName(m.values()); name {
 		case "deleteStream", "closeStream":
 			return io.EOF
 		}

@@ -143,7 +143,7 @@ func (r *PublishRequest) tell(level, code, description string) {
 
 // command handles a command that comes while media does.
 func (r *PublishRequest) command(m message) error {
-	name, _ := amfName(m.values())
+	name := amfName(m.values())
 	switch name {
 	case "FCUnpublish", "deleteStream", "closeStream":
 		return io.EOF

@@ -232,7 +232,7 @@ type script struct {
 
 func newScript(t testing.TB) *script {
 	s := &script{t: t}
-	s.w = newChunkWriter(&s.buf, smallBuffer)
+	s.w = newChunkWriter(&s.buf)
 	return s
 }
 

@@ -132,7 +132,7 @@ func (s *Server) Addr() net.Addr {
 // Close frees the address of a server that Run was not called for.
 func (s *Server) Close() {
 	if s.ln != nil {
-		s.ln.Close()
+		_ = s.ln.Close() // an error means that it is closed
 	}
 }
 
@@ -146,7 +146,7 @@ func (s *Server) Run(ctx context.Context, h Handler) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { s.ln.Close() })()
+	defer context.AfterFunc(ctx, s.Close)()
 
 	var serving sync.WaitGroup
 	err := s.accept(ctx, h, &serving)

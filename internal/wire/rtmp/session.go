@@ -174,7 +174,7 @@ func (se *session) negotiate() (target, error) {
 		if commands++; commands > maxCommands {
 			return target{}, protocol(fault.TooMany, "too many commands before publish")
 		}
-		name, _ := amfName(m.values())
+		name := amfName(m.values())
 		if !known(name) {
 			continue
 		}

@@ -120,7 +120,7 @@ func (r *receiver) tag(typ uint8, timestamp uint32, body []byte) error {
 // one that is not well formed is ignored, one over the bounds is not.
 func (r *receiver) data(m message) error {
 	b := m.values()
-	name, _ := amfName(b)
+	name := amfName(b)
 	if name != "@setDataFrame" && name != "onMetaData" {
 		return nil
 	}

@@ -301,7 +301,6 @@ func TestR6HalfOpenHandshakes(t *testing.T) {
 	for _, nc := range open {
 		nc.Close()
 	}
-	open = nil
 	st.wait(t)
 	srv.stop()
 	for runtime.NumGoroutine() > goroutines {
