@@ -116,7 +116,7 @@ func TestSlowBodiesEnd(t *testing.T) {
 			fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: h\r\n%sContent-Type: application/json\r\n%s\r\n\r\n", tt.line, auth, length)
 			b, err := io.ReadAll(c)
 			if err != nil || !strings.HasPrefix(string(b), fmt.Sprintf("HTTP/1.1 %d ", tt.status)) {
-				t.Errorf("%s, %s: %v, %.60q; want %d and the end", tt.line, length, err, b, tt.status)
+				t.Fatalf("%s, %s: %v, %.60q; want %d and the end", tt.line, length, err, b, tt.status)
 			}
 			c.Close()
 		}
