@@ -144,7 +144,7 @@ var odd = []publisher{
 }
 
 func TestEveryStateIsLegal(t *testing.T) {
-	length := 45 * time.Second
+	length := 36 * time.Second
 	for _, mode := range []media.LatencyMode{media.LatencyUltra, media.LatencyLow, media.LatencyStandard} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()

@@ -251,7 +251,11 @@ func parseName(name, epoch string) (kind byte, id int64, ok bool) {
 	}
 	kind = name[0]
 	digits, ext := name[head:len(name)-4], name[len(name)-4:]
-	if kind == 'i' && ext != ".mp4" || kind != 'i' && ext != ".m4s" || len(digits) > 18 {
+	switch {
+	case len(digits) > 18:
+		return 0, 0, false
+	case kind == 'i' && ext == ".mp4", (kind == 'p' || kind == 's') && ext == ".m4s":
+	default:
 		return 0, 0, false
 	}
 	if digits[0] == '0' && len(digits) > 1 {
