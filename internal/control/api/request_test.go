@@ -106,6 +106,7 @@ func TestSlowBodiesEnd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { c.Close() }) // before the server's, which waits for it
 			if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +119,6 @@ func TestSlowBodiesEnd(t *testing.T) {
 			if err != nil || !strings.HasPrefix(string(b), fmt.Sprintf("HTTP/1.1 %d ", tt.status)) {
 				t.Fatalf("%s, %s: %v, %.60q; want %d and the end", tt.line, length, err, b, tt.status)
 			}
-			c.Close()
 		}
 	}
 	h.want(200, "GET", "/v1/session", "")
