@@ -57,12 +57,14 @@ func TestTimelineSurvivesAnything(t *testing.T) {
 		count := map[int]int{}
 		held := map[int]int64{}
 		offset := map[int]time.Duration{} // by how much each track's last packet was moved
-		// What is not far off may be taken for a pause, and moves the stream by that much.
-		slack := 2 * time.Second
+		// A leap that is not far may be a pause, and moves the stream by that much. Garbage
+		// that is not far can do so again and again: no pace is asked for then.
+		slack, paced := 2*time.Second, true
 		for _, a := range list {
 			slack += time.Second
-			if a.by.Abs() <= 12*time.Second {
+			if a.by.Abs() <= 15*time.Second {
 				slack += a.by.Abs()
+				paced = paced && a.kind != garbage
 			}
 		}
 		for p, err := g.ReadPacket(t.Context()); err == nil; p, err = g.ReadPacket(t.Context()) {
@@ -104,7 +106,7 @@ func TestTimelineSurvivesAnything(t *testing.T) {
 		if !near(v, a, 25*time.Millisecond) {
 			rt.Fatalf("at the end the picture is moved by %v and the sound by %v: %v", v, a, r.fixed.counts())
 		}
-		if start := -2*time.Second - min(delay, 0); !near(v, start, slack) {
+		if start := -2*time.Second - min(delay, 0); paced && !near(v, start, slack) {
 			rt.Fatalf("at the end the picture is moved by %v, which began with %v: %v", v, start, r.fixed.counts())
 		}
 	})
