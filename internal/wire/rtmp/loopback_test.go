@@ -13,6 +13,7 @@ import (
 
 	"onair/internal/fault"
 	"onair/internal/media"
+	"onair/internal/media/bitstream"
 	"onair/internal/media/mediatest"
 )
 
@@ -262,5 +263,42 @@ func TestPlayOfAnUnknownStream(t *testing.T) {
 	_, err := DialPlay(t.Context(), srv.url("nobody"))
 	if StatusCode(err) != playNotFound || !fault.Is(err, fault.NotFound) {
 		t.Fatalf("DialPlay returned %v", err)
+	}
+}
+
+func TestPublishDolbyLoopBack(t *testing.T) {
+	for codec, frame := range map[media.Codec]string{
+		media.AC3:  "0b77b50b1e40ebf8403eff99ff0841fc",
+		media.EAC3: "0b77017f3487c0002084210838008c06",
+	} {
+		t.Run(codec.String(), func(t *testing.T) {
+			data := append(fromHex(t, frame), make([]byte, 500)...)
+			track, err := bitstream.Probe(&media.Track{ID: 2, Codec: codec, Timescale: 1000}, data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			st := newStation()
+			srv := serve(t, testConfig(), st)
+			// The publisher is not told of its tracks beforehand.
+			pub, err := DialPublish(t.Context(), srv.url(goodKey))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []*media.Packet
+			for i := range int64(10) {
+				want = append(want, &media.Packet{Track: track, DTS: 32 * i, PTS: 32 * i, Key: true, Data: data})
+				if err := pub.WritePacket(t.Context(), want[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := pub.Close(); err != nil {
+				t.Fatal(err)
+			}
+			st.wait(t)
+			comparePackets(t, want, st.packets)
+			if st.meta["audiosamplerate"] != 48000.0 {
+				t.Errorf("metadata %v", st.meta)
+			}
+		})
 	}
 }

@@ -67,6 +67,5 @@ func (p *Player) Metadata() flv.Metadata { return p.meta }
 
 // Close leaves the stream.
 func (p *Player) Close() error {
-	p.release()
 	return p.socket.Close()
 }

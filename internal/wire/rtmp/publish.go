@@ -32,7 +32,6 @@ type PublishRequest struct {
 func (s *Server) servePublish(ctx context.Context, se *session, t target, h Handler) {
 	r := &PublishRequest{se: se, target: t, stopping: func() bool { return ctx.Err() != nil }}
 	r.receiver = receiver{conn: se.conn, op: "receive RTMP", idle: s.cfg.IdleTimeout, onCommand: r.command}
-	defer r.release()
 	// The handler decides now, in its own time: the socket is not read meanwhile.
 	h.ServePublish(ctx, r)
 	if ctx.Err() != nil {

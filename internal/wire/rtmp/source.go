@@ -24,28 +24,14 @@ type receiver struct {
 	queue []*media.Packet
 	// failed is what ReadPacket returns from now on.
 	failed error
-	// watched is the context whose end stops the connection, unwatch ends that.
-	watched context.Context
-	unwatch func() bool
 }
 
-// ReadPacket implements media.Source. When ctx ends in the middle of a message the
-// connection cannot be read any more.
+// ReadPacket implements media.Source. When ctx ends while it waits, the connection cannot
+// be read any more: it may have stopped in the middle of a message.
 func (r *receiver) ReadPacket(ctx context.Context) (*media.Packet, error) {
-	if r.watched != ctx {
-		r.release()
-		r.watched, r.unwatch = ctx, context.AfterFunc(ctx, r.socket.stop)
-	}
-	for len(r.queue) == 0 {
-		if r.failed == nil {
-			r.failed = r.receive()
-		}
-		// What came before the failure comes first.
-		if r.failed != nil && len(r.queue) == 0 {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			return nil, r.failed
+	if len(r.queue) == 0 {
+		if err := r.fill(ctx); err != nil {
+			return nil, err
 		}
 	}
 	p := r.queue[0]
@@ -53,9 +39,19 @@ func (r *receiver) ReadPacket(ctx context.Context) (*media.Packet, error) {
 	return p, nil
 }
 
-func (r *receiver) release() {
-	if r.unwatch != nil {
-		r.unwatch()
+// fill reads messages until there is a packet.
+func (r *receiver) fill(ctx context.Context) error {
+	defer context.AfterFunc(ctx, r.socket.stop)()
+	for r.failed == nil && len(r.queue) == 0 {
+		r.failed = r.receive()
+	}
+	switch {
+	case len(r.queue) > 0: // what came before a failure comes first
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	default:
+		return r.failed
 	}
 }
 
