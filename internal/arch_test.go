@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -142,4 +143,37 @@ func checkThirdParty(t *testing.T, file, pkg, imp string, isTest bool) {
 func firstElement(p string) string {
 	first, _, _ := strings.Cut(path.Clean(p), "/")
 	return first
+}
+
+// TestSleepsAreOfFakeTime lets the tests of a package sleep only if they make their own
+// time with testing/synctest.
+func TestSleepsAreOfFakeTime(t *testing.T) {
+	sleeps, bubbles := map[string]string{}, map[string]bool{}
+	err := filepath.WalkDir("..", func(file string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".cache") {
+			return filepath.SkipDir
+		}
+		if err != nil || !strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(b), "time."+"Sleep(") {
+			sleeps[filepath.Dir(file)] = file
+		}
+		if strings.Contains(string(b), `"testing/synctest"`) {
+			bubbles[filepath.Dir(file)] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir, file := range sleeps {
+		if !bubbles[dir] {
+			t.Errorf("%s sleeps, and nothing in %s uses testing/synctest", file, dir)
+		}
+	}
 }

@@ -40,8 +40,8 @@ type configDocCommand struct{}
 
 // Run prints the reference as a Markdown table.
 func (configDocCommand) Run(c console, app *kong.Kong) error {
-	fmt.Fprint(c.out, configReference(app))
-	return nil
+	_, err := fmt.Fprint(c.out, configReference(app))
+	return err
 }
 
 // configReference is the text of docs/configuration.md.
@@ -70,7 +70,9 @@ type configDefaultCommand struct{}
 
 // Run prints a commented YAML file.
 func (configDefaultCommand) Run(c console, app *kong.Kong) error {
-	fmt.Fprintln(c.out, "# Settings of onair. What is commented out has the value shown.")
+	if _, err := fmt.Fprintln(c.out, "# Settings of onair. What is commented out has the value shown."); err != nil {
+		return err
+	}
 	for _, flag := range serveFlags(app) {
 		value := flag.Default
 		if value == "" {

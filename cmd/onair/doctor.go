@@ -38,7 +38,7 @@ const (
 // Run checks everything and fails when something would keep the server from working.
 func (cmd doctorCommand) Run(ctx context.Context, c console) error {
 	var findings []finding
-	findings = append(findings, checkPort("http", "--http", cmd.HTTP), checkPort("rtmp", "--rtmp", cmd.RTMP.Listen))
+	findings = append(findings, checkPort(ctx, "http", "--http", cmd.HTTP), checkPort(ctx, "rtmp", "--rtmp", cmd.RTMP.Listen))
 	findings = append(findings, checkFFmpeg(ctx)...)
 	findings = append(findings, checkClock(time.Now()), checkData(cmd.Data), checkFiles())
 
@@ -65,13 +65,13 @@ func (cmd doctorCommand) Run(ctx context.Context, c console) error {
 }
 
 // checkPort tries to listen where the server would.
-func checkPort(name, flag, address string) finding {
+func checkPort(ctx context.Context, name, flag, address string) finding {
 	f := finding{Status: statusOK, Check: name}
 	if address == "off" {
 		f.Found = "switched off"
 		return f
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		f.Status = statusFail
 		f.Found = fmt.Sprintf("cannot listen on %s: %v", address, err)

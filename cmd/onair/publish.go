@@ -94,15 +94,12 @@ func publishTestcard(ctx context.Context, url string, o testcard.Options, onStar
 func republishTestcard(ctx context.Context, url string, o testcard.Options, log *slog.Logger) error {
 	for {
 		err := publishTestcard(ctx, url, o, func() {})
-		if ctx.Err() != nil {
-			return nil
-		}
-		if fault.Is(err, fault.Unavailable) {
+		if ctx.Err() == nil && fault.Is(err, fault.Unavailable) {
 			return err
 		}
-		log.Warn("test picture was cut", "error", err)
 		select {
 		case <-time.After(time.Second):
+			log.Warn("test picture was cut", "error", err)
 		case <-ctx.Done():
 			return nil
 		}

@@ -23,6 +23,6 @@ type versionCommand struct{}
 
 // Run prints the version.
 func (versionCommand) Run(c console) error {
-	fmt.Fprintln(c.out, versionText())
-	return nil
+	_, err := fmt.Fprintln(c.out, versionText())
+	return err
 }

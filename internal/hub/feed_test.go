@@ -71,7 +71,7 @@ func TestOversizeGroupIsGivenUp(t *testing.T) {
 	p := mustPublish(t, h, "s", PublishOptions{})
 	v := videoTrack(1)
 	mustWrite(t, p, pkt(v, 0, true, size))
-	close := p.feed.NewReader(ReaderOptions{})
+	near := p.feed.NewReader(ReaderOptions{})
 	far := p.feed.NewReader(ReaderOptions{})
 	next := int64(0)
 	for i := int64(1); i < 100; i++ {
@@ -80,7 +80,7 @@ func TestOversizeGroupIsGivenUp(t *testing.T) {
 			t.Fatalf("%d bytes kept after packet %d", p.feed.bytes, i)
 		}
 		// Who follows closely does not notice.
-		for _, dts := range drain(t, close) {
+		for _, dts := range drain(t, near) {
 			if dts != next {
 				t.Fatalf("got %d, want %d", dts, next)
 			}

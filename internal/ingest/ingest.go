@@ -160,6 +160,13 @@ func (s *session) run(parent context.Context) error {
 		s.refused(s.request, s.grant.StreamID, err)
 		return err
 	}
+	// The stream may have been disabled or deleted, or its key renewed, while its tracks
+	// were being learned: whoever did that found no publication to end.
+	if _, err := s.gate.AdmitPublish(ctx, s.request.Protocol(), s.request.Peer(), s.request.Key()); err != nil {
+		pub.End(nil)
+		s.refused(s.request, s.grant.StreamID, err)
+		return err
+	}
 	s.timeline.begin(startOf(pub, first), first)
 
 	// Whoever takes over or kicks must not wait for this publisher's next packet.

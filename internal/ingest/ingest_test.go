@@ -42,6 +42,21 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
+// TestRefusalWhileLearning: a key that is renewed, or a stream that is disabled, between
+// the admission and the beginning of the broadcast.
+func TestRefusalWhileLearning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStation(t, time.Minute)
+		r := &request{key: "brief", steps: append(live(mediatest.Options{Duration: 5 * time.Second}), step{err: io.EOF})}
+		if err := s.Serve(t.Context(), r); !fault.Is(err, fault.Unauthorized) || !r.closed || !fault.Is(r.reason, fault.Unauthorized) {
+			t.Errorf("Serve returned %v, the encoder was told %v", err, r.reason)
+		}
+		if st, ok := s.hub.Stream("ls_1"); ok && st.State() != hub.Ended {
+			t.Errorf("the stream is %v", st.State())
+		}
+	})
+}
+
 func TestCleanBroadcast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStation(t, time.Minute)
@@ -157,7 +172,9 @@ func TestLearning(t *testing.T) {
 					t.Errorf("tracks at the beginning (-want +got):\n%s", diff)
 				}
 				cancel()
-				<-done
+				if err := <-done; err == nil {
+					t.Error("Serve returned nil though it was cancelled")
+				}
 				s.hub.Close(errReset)
 			})
 		})

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -58,8 +59,8 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-func listenHTTP(address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+func listenHTTP(ctx context.Context, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		_, port, _ := net.SplitHostPort(address)
 		return nil, fault.Wrap(fault.Conflict, "listen for HTTP on", address, err,

@@ -83,7 +83,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	if n.rtmp, err = rtmp.Listen(cfg.RTMP, n.log, reg); err != nil {
 		return err
 	}
-	if n.listener, err = listenHTTP(cfg.HTTP); err != nil {
+	if n.listener, err = listenHTTP(ctx, cfg.HTTP); err != nil {
 		return err
 	}
 
@@ -105,10 +105,12 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	if err != nil {
 		return err
 	}
-	n.http = newHTTPServer(routes{
+	server := newHTTPServer(routes{
 		media: viewers, control: control, pages: pages,
 		metrics: metricsHandler(reg), health: n.health, ready: n.ready,
 	}, n.log)
+	server.RegisterOnShutdown(control.Drain)
+	n.http = server
 	n.listener = limitConnections(n.listener, cfg.HTTPMaxConnections, reg)
 	return nil
 }
@@ -165,9 +167,7 @@ func (n *Node) drain(stopPublishers, stopPackagers func()) {
 	n.log.Info("stopping", "streams", len(streams))
 	n.draining.Store(true)
 	bye := fault.New(fault.Unavailable, "publish", "", "the server is stopping", "Connect again in a moment.")
-	for _, s := range streams {
-		n.hub.Kick(s.Name, bye)
-	}
+	n.hub.Close(bye)
 	stopPublishers()
 	if len(streams) > 0 {
 		// Players that wait for a part get the end at once; those that poll come for it.

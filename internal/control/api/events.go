@@ -108,7 +108,7 @@ func (a *API) serveEvents(w http.ResponseWriter, r *http.Request, l *event.Liste
 		return
 	}
 	rc := http.NewResponseController(w)
-	defer rc.SetWriteDeadline(time.Time{}) // the connection may serve other requests
+	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }() // the connection may serve other requests
 	send := func(b []byte) error {
 		if err := rc.SetWriteDeadline(time.Now().Add(writeTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err

@@ -147,7 +147,7 @@ func TestHumaErrorsKeepNoValues(t *testing.T) {
 	}
 	var fields strings.Builder
 	for i := range 1000 {
-		fields.WriteString(fmt.Sprintf(`"field%d":1,`, i))
+		fmt.Fprintf(&fields, `"field%d":1,`, i)
 	}
 	w := h.do("POST", "/v1/live-streams", `{`+fields.String()+`"`+strings.Repeat("x", 30000)+`":1}`)
 	if w.Code != 422 || w.Body.Len() > 8<<10 {

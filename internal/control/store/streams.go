@@ -308,7 +308,7 @@ func (s *Store) complete(ctx context.Context, db bun.IDB, rows []*streamRow) ([]
 		return out, nil
 	}
 	var prs []*playbackRow
-	err := db.NewSelect().Model(&prs).Where("live_stream_id IN (?)", bun.In(ids)).OrderExpr("created_at, id").Scan(ctx)
+	err := db.NewSelect().Model(&prs).Where("live_stream_id IN ?", bun.Tuple(ids)).OrderExpr("created_at, id").Scan(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -24,14 +24,13 @@ type lintPart struct {
 }
 
 type lintSegment struct {
-	msn         int64
-	uri, init   string
-	duration    float64
-	pdt         time.Time
-	parts       []lintPart
-	disc, gap   bool
-	complete    bool
-	nextHasDisc bool
+	msn       int64
+	uri, init string
+	duration  float64
+	pdt       time.Time
+	parts     []lintPart
+	disc, gap bool
+	complete  bool
 }
 
 type lintState struct {
@@ -136,7 +135,6 @@ type linter struct {
 	last      *lintState
 	discs     int64 // discontinuities removed so far
 	all       map[int64]lintSegment
-	ends      map[string]int64 // tfdt + duration after each part or segment seen
 	seen      map[string]bool
 	lastEnd   int64
 	kept      []keptName

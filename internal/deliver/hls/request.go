@@ -120,11 +120,11 @@ func parseRange(header string, size int64) (start, length int64, whole, ok bool)
 	start = saturated(from)
 	last := size - 1
 	if to != "" {
-		if end := saturated(to); end < start {
+		end := saturated(to)
+		if end < start {
 			return 0, size, true, true
-		} else {
-			last = min(last, end)
 		}
+		last = min(last, end)
 	}
 	if start >= size {
 		return 0, 0, false, false

@@ -225,7 +225,7 @@ func readAV1Color(r *bitReader, s *sequence) {
 	}
 	srgb := false
 	if r.flag() {
-		srgb = r.bits(24) == 1<<16|13<<8|0 // BT.709, sRGB, identity
+		srgb = r.bits(24) == 1<<16|13<<8 // BT.709, sRGB, identity
 	}
 	s.subX, s.subY = true, true
 	switch {

@@ -118,7 +118,7 @@ func skipHEVCTools(r *bitReader, pocBits int) bool {
 	for range 6 {
 		r.ueMax(8)
 	}
-	if r.flag() && r.flag() {
+	if enabled := r.flag(); enabled && r.flag() {
 		skipHEVCScalingLists(r)
 	}
 	r.skip(2)
@@ -172,7 +172,7 @@ func skipRefPicSets(r *bitReader) bool {
 			r.skip(1)
 			r.ue()
 			for range last + 1 {
-				if r.flag() || r.flag() {
+				if used := r.flag(); used || r.flag() {
 					count++
 				}
 			}

@@ -192,7 +192,7 @@ func parseEntry(t *media.Track, stsd []byte, kind string) error {
 		return broken(fmt.Errorf("a sample description is cut short"))
 	}
 	fullBox := 0
-	config := ""
+	var config string
 	switch string(entry.kind) {
 	case "avc1", "avc3":
 		t.Codec, config = media.H264, "avcC"

@@ -89,7 +89,7 @@ func (r *Reader) readBox() error {
 	start := r.pos
 	head := r.head[:]
 	if err := r.fill(head[:8]); err != nil {
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			return err
 		}
 		if r.order == nil {
@@ -97,7 +97,7 @@ func (r *Reader) readBox() error {
 		}
 		return io.EOF
 	}
-	size := int64(binary.BigEndian.Uint32(head[:]))
+	size := int64(binary.BigEndian.Uint32(head))
 	kind := head[4:8]
 	if size == 1 {
 		// The type is still needed: the large size goes behind it.
@@ -222,7 +222,7 @@ func (r *Reader) fill(b []byte) error {
 
 // cut tells an end in the middle of a box from a failure.
 func cut(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return broken(fmt.Errorf("it breaks off: %w", io.ErrUnexpectedEOF))
 	}
 	return err
