@@ -73,7 +73,7 @@ type activeIngest struct {
 	Since     time.Time `json:"since"`
 	SessionID string    `json:"session_id"`
 	Tracks    []track   `json:"tracks" nullable:"false"`
-	Bitrate   float64   `json:"bitrate" doc:"Bits a second over the last seconds."`
+	Bitrate   int64     `json:"bitrate" doc:"Bits a second over the last seconds."`
 	Bytes     uint64    `json:"bytes" doc:"Received since the broadcast began."`
 }
 
@@ -86,7 +86,7 @@ type track struct {
 	Height            int     `json:"height"`
 	FrameRate         float64 `json:"frame_rate" doc:"As the bitstream declares it; 0 if it does not."`
 	MeasuredFrameRate float64 `json:"measured_frame_rate"`
-	Bitrate           float64 `json:"bitrate" doc:"Bits a second over the last seconds."`
+	Bitrate           int64   `json:"bitrate" doc:"Bits a second over the last seconds."`
 	KeyframeInterval  float64 `json:"keyframe_interval" doc:"Seconds between key frames."`
 	SampleRate        int     `json:"sample_rate"`
 	Channels          int     `json:"channels"`
@@ -128,13 +128,13 @@ func ingestOf(s hub.Snapshot) *activeIngest {
 	p := s.Publisher
 	out := &activeIngest{
 		Protocol: p.Protocol, Encoder: p.Encoder, Peer: p.Peer, Since: p.Since.UTC(), SessionID: p.Session,
-		Tracks: []track{}, Bitrate: finite(s.Bitrate), Bytes: s.Bytes,
+		Tracks: []track{}, Bitrate: int64(finite(s.Bitrate)), Bytes: s.Bytes,
 	}
 	for _, t := range s.Tracks {
 		out.Tracks = append(out.Tracks, track{
 			ID: t.ID, Kind: t.Kind.String(), Codec: t.Codec.String(), CodecString: t.CodecString,
 			Width: t.Width, Height: t.Height, FrameRate: finite(t.FrameRate),
-			MeasuredFrameRate: finite(t.MeasuredFrameRate), Bitrate: finite(t.Bitrate),
+			MeasuredFrameRate: finite(t.MeasuredFrameRate), Bitrate: int64(finite(t.Bitrate)),
 			KeyframeInterval: finite(t.KeyframeInterval.Seconds()), SampleRate: t.SampleRate, Channels: t.Channels,
 		})
 	}

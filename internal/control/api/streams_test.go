@@ -206,7 +206,7 @@ func TestStatusAndActiveIngest(t *testing.T) {
 	got := h.want(200, "GET", path, "")
 	want := map[string]any{
 		"protocol": "rtmp", "encoder": "obs", "peer": "192.0.2.9:5000", "since": "2026-11-05T12:00:00Z", "session_id": "se_1",
-		"bitrate": 2600000.123, "bytes": 99.0,
+		"bitrate": 2600000.0, "bytes": 99.0,
 		"tracks": []any{
 			map[string]any{"id": 1.0, "kind": "video", "codec": "H.264", "codec_string": "avc1.64001f", "width": 1280.0, "height": 720.0,
 				"frame_rate": 30.0, "measured_frame_rate": 29.97, "bitrate": 2500000.0, "keyframe_interval": 2.0, "sample_rate": 0.0, "channels": 0.0},
