@@ -68,12 +68,15 @@ func (cmd publishCommand) options() (testcard.Options, error) {
 	return o, nil
 }
 
+// errNoPicture says that the encoder of the test picture does not start.
+var errNoPicture = errors.New("there is no test picture")
+
 // publishTestcard sends the test picture to an RTMP server; onStart is called when the
 // server takes it.
 func publishTestcard(ctx context.Context, url string, o testcard.Options, onStart func()) error {
 	source, err := testcard.Open(ctx, o)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNoPicture, err)
 	}
 	defer source.Close()
 	sink, err := rtmp.DialPublish(ctx, url)
@@ -89,16 +92,22 @@ func publishTestcard(ctx context.Context, url string, o testcard.Options, onStar
 	return err
 }
 
-// republishTestcard keeps the test picture on air: it comes back a second after it was
-// cut, until ctx ends.
+// republishTestcard keeps the test picture on air until ctx ends: when it was cut it
+// comes back, after a second at first and later less often. It gives up only where the
+// picture cannot be made at all.
 func republishTestcard(ctx context.Context, url string, o testcard.Options, log *slog.Logger) error {
-	for {
+	const slowest = 30 * time.Second
+	for wait := time.Second; ; wait = min(2*wait, slowest) {
+		begun := time.Now()
 		err := publishTestcard(ctx, url, o, func() {})
-		if ctx.Err() == nil && fault.Is(err, fault.Unavailable) {
+		if errors.Is(err, errNoPicture) && ctx.Err() == nil {
 			return err
 		}
+		if time.Since(begun) > slowest {
+			wait = time.Second
+		}
 		select {
-		case <-time.After(time.Second):
+		case <-time.After(wait):
 			log.Warn("test picture was cut", "error", err)
 		case <-ctx.Done():
 			return nil

@@ -200,3 +200,31 @@ func TestAfterAGapEveryVideoTrackBeginsWithAKey(t *testing.T) {
 		t.Errorf("packets (-want +got):\n%s", diff)
 	}
 }
+
+// TestR7AReaderThatStopsCostsNothing writes ten times what a feed may keep while one
+// reader reads nothing: memory stays under the bound in bytes, whole groups go, and the
+// reader is told once.
+func TestR7AReaderThatStopsCostsNothing(t *testing.T) {
+	const limit, size = 2 << 20, 64 << 10
+	h, _ := newTestHub(func(c *Config) { c.MaxFeedBytes = limit })
+	p := mustPublish(t, h, "s", PublishOptions{})
+	v := videoTrack(1)
+	mustWrite(t, p, pkt(v, 0, true, size))
+	stalled := p.feed.NewReader(ReaderOptions{Name: "stalled"})
+	defer stalled.Close()
+	for i := int64(1); i < 10*limit/size; i++ {
+		mustWrite(t, p, pkt(v, i*40, i%10 == 0, size))
+		if p.feed.bytes > limit {
+			t.Fatalf("%d bytes kept, more than %d", p.feed.bytes, limit)
+		}
+	}
+	_, err := stalled.ReadPacket(t.Context())
+	var gap *Gap
+	if !errors.As(err, &gap) || gap.Lost == 0 {
+		t.Fatalf("the reader was told %v, want a gap", err)
+	}
+	next, err := stalled.ReadPacket(t.Context())
+	if err != nil || !next.Key {
+		t.Errorf("after the gap came %+v, %v; want a key", next, err)
+	}
+}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync/atomic"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 

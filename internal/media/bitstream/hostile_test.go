@@ -93,7 +93,7 @@ func hvcC(sps []byte) []byte {
 
 func av1C(header []byte) []byte { return append([]byte{0x81, 5, 0x0c, 0}, header...) }
 
-func TestParameterSetBombs(t *testing.T) {
+func TestF6ParameterSetBombs(t *testing.T) {
 	long := append(mediatest.H264SPS(1280, 720, 30, 1), make([]byte, 60000)...)
 	sets := append([]byte{1, 66, 0, 30, 0xff, 0xff}, bytes.Repeat(append([]byte{0, 30}, long[:30]...), 31)...)
 	var hevcSets []byte
@@ -187,7 +187,7 @@ func measure(f func()) (time.Duration, uint64) {
 	return took, after.TotalAlloc - before.TotalAlloc
 }
 
-func TestAccessUnitBombs(t *testing.T) {
+func TestF6AccessUnitBombs(t *testing.T) {
 	idr := []byte{0x65, 0x88, 0x80}
 	sps := mediatest.H264SPS(640, 360, 30, 1)
 	for _, tt := range []struct {

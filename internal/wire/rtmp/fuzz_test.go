@@ -149,3 +149,20 @@ func FuzzServerConn(f *testing.F) {
 		}
 	})
 }
+
+// FuzzKey finds keys and their queries in whatever an encoder's user typed.
+func FuzzKey(f *testing.F) {
+	f.Add("rtmp://h/live", "live", "sk_a")
+	f.Add("rtmp://h/live?token=x", "live?token=x", "sk_a?key=b&streamkey=c")
+	f.Add("rtmp://h/live/inst", "live/inst", "?stream_key=%zz")
+	f.Add("", "", "../..%2f\x00")
+	f.Fuzz(func(t *testing.T, tcURL, app, name string) {
+		key, query := splitKey(tcURL, app, name)
+		if len(key)+len(query) > 2*(len(tcURL)+len(app)+len(name))+2 {
+			t.Errorf("key %q and query %q are longer than what they come from", key, query)
+		}
+		if again, _ := splitKey(tcURL, app, name); again != key {
+			t.Errorf("found %q and then %q", key, again)
+		}
+	})
+}
