@@ -111,6 +111,6 @@ export async function console_({ page, check, expect, quiet }, mock) {
   await page.goto(`${mock.base}/nowhere`);
   await check('404');
   await page.goto(`${mock.base}/docs`);
-  await page.getByRole('heading', { name: 'onair' }).waitFor({ timeout: 20_000 });
-  await page.getByText('powered by Stoplight').waitFor({ state: 'attached' });
+  await page.getByRole('heading', { name: 'onair', level: 1 }).waitFor({ timeout: 20_000 });
+  await page.waitForTimeout(1000);
 }

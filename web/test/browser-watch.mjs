@@ -29,7 +29,7 @@ export async function watch({ page, check, expect, quiet, name }, mock) {
   await page.mouse.move(200, 200);
   await page.getByRole('button', { name: /^Quality/ }).click();
   await check('watch-quality');
-  await page.getByRole('menuitemradio', { name: '180p' }).click();
+  await page.getByRole('menuitemradio', { name: '180p', exact: true }).click();
   await page.waitForFunction(() => document.querySelector('video').videoHeight === 180, undefined, {
     timeout: 15_000,
   });
@@ -47,6 +47,8 @@ export async function watch({ page, check, expect, quiet, name }, mock) {
   await page.getByText('Copied').waitFor();
   await check('watch-stats');
   await page.getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('dialog', { name: 'Statistics' }).waitFor({ state: 'hidden' });
+  await page.evaluate(() => document.activeElement.blur());
   await page.keyboard.press('m');
   expect(await page.evaluate(() => document.querySelector('video').muted), 'm does not mute');
   await page.evaluate(() => document.activeElement.blur());

@@ -107,7 +107,11 @@ export class HlsEngine implements Engine {
 
   delay(now: number): number | null {
     const date = this.hls?.playingDate;
-    return date ? (now - date.getTime()) / 1000 : this.latency();
+    const behind = this.latency();
+    if (!date) return behind;
+    // The newest media is not from the future, so being behind it is the least the delay can
+    // be, whatever a clock that was set wrong, or a date that was, makes of it.
+    return Math.max((now - date.getTime()) / 1000, behind ?? 0);
   }
 
   latency(): number | null {

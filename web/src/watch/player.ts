@@ -19,6 +19,8 @@ import { Watchdog } from './watchdog';
 const TICK = 250;
 /** Pause (ms) before an engine that could not play the stream is tried again. */
 const FAULT_RETRY = 15_000;
+/** Media that came within this time (s) is arriving now. */
+const FRESH = 1.5;
 const QUALITY_KEY = 'onair.quality';
 
 /** Fired on <onair-player> when something that is shown may have changed. */
@@ -297,7 +299,7 @@ export class OnairPlayer extends HTMLElement {
   private tick(): void {
     const now = Date.now();
     const v = this.video;
-    this.sound.hidden = !(v.muted && this.facts.picture === 'moving');
+    this.sound.hidden = !(v.muted && this.state === 'playing');
     if (this.engine && this.facts.picture !== 'finished') {
       const moved = v.currentTime !== this.lastPosition && v.readyState >= 2 && !v.seeking;
       this.lastPosition = v.currentTime;
@@ -313,10 +315,10 @@ export class OnairPlayer extends HTMLElement {
         if (v.paused && !v.ended) void this.play();
         if (moved) this.tell({ type: 'picture', picture: 'moving' });
         else if (still && this.facts.picture === 'moving') this.tell({ type: 'picture', picture: 'still' });
-        if (
-          !this.behind &&
-          this.edge.tick(now, this.engine?.latency() ?? null, this.engine?.target() ?? null)
-        ) {
+        const engine = this.engine;
+        const fresh = engine !== null && engine.mediaAge(now) < FRESH;
+        const lag = engine?.latency() ?? null;
+        if (!this.behind && this.edge.tick(now, lag, engine?.target() ?? null, fresh, still)) {
           this.engine?.toLive();
         }
       }

@@ -75,6 +75,13 @@ describe('EdgeKeeper', () => {
     }
   });
 
+  it('goes nowhere while no media arrives, and hurries when the picture stands still', () => {
+    const keeper = new EdgeKeeper();
+    for (let now = 0; now < 10_000; now += 250) expect(keeper.tick(now, 9, 1.5, false, true)).toBe(false);
+    expect(keeper.tick(10_000, 9, 1.5, true, true)).toBe(false);
+    expect(keeper.tick(10_500, 9, 1.5, true, true)).toBe(true);
+  });
+
   it('measures by the target, which is long without parts', () => {
     const keeper = new EdgeKeeper();
     for (let now = 0; now < 10_000; now += 250) {
