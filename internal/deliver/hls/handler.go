@@ -18,6 +18,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,131 +55,148 @@ func NewHandler(cfg Config, p *pack.Packer, dir Directory, log *slog.Logger, reg
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := new(Answer)
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
+		req := Request{Path: r.URL.Path, Query: r.URL.RawQuery, AcceptEncoding: r.Header.Get("Accept-Encoding")}
+		if r.Header.Get("If-Range") == "" {
+			req.Range = r.Header.Get("Range")
+		}
+		if !h.Answer(r.Context(), req, a) {
+			return
+		}
 	case http.MethodOptions:
 		h.preflight(w)
 		return
 	default:
-		h.problem(w, r, problemMethod)
-		return
+		a.problem(problemMethod)
+		h.finish(a)
 	}
-	t, ok := parsePath(r.URL.Path)
+	a.write(w, r.Method == http.MethodHead)
+}
+
+// Answer finds the answer to a GET request, and waits for it where it is ahead of the
+// media. It reports false if ctx ended meanwhile, so that there is nobody to answer.
+// It keeps nothing of req, whose strings may be of a buffer that is used again.
+func (h *Handler) Answer(ctx context.Context, req Request, a *Answer) bool {
+	a.reset()
+	if !h.find(ctx, req, a) {
+		return false
+	}
+	h.finish(a)
+	return true
+}
+
+// find fills in what depends on the request.
+func (h *Handler) find(ctx context.Context, req Request, a *Answer) bool {
+	t, ok := parsePath(req.Path)
 	if !ok {
-		h.problem(w, r, problemPath)
-		return
+		return a.problem(problemPath)
 	}
-	id, err := h.dir.StreamOf(r.Context(), t.id)
+	if a.id != t.id {
+		a.id = strings.Clone(t.id) // the directory may keep it
+	}
+	id, err := h.dir.StreamOf(ctx, a.id)
 	if err != nil {
-		h.refuse(w, r, err)
-		return
+		return h.refuse(ctx, a, err)
 	}
 	s, ok := h.packer.Stream(id)
 	if !ok {
-		h.problem(w, r, problemIdle)
-		return
+		return a.problem(problemIdle)
 	}
 	switch {
 	case t.session == "":
-		h.multivariant(w, r, s)
+		return h.multivariant(ctx, req, a, s)
 	case t.file == playlistName:
-		h.media(w, r, s, t)
+		return h.media(ctx, req, a, s, t)
 	default:
-		h.resource(w, r, s, t)
+		return h.resource(ctx, req, a, s, t)
 	}
 }
 
 // refuse answers with what the directory said.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
-		return
+func (h *Handler) refuse(ctx context.Context, a *Answer, err error) bool {
+	if ctx.Err() != nil {
+		return false
 	}
 	if fault.KindOf(err) == fault.Internal {
 		h.log.Error("playback id not looked up", "error", err)
 	}
-	h.problem(w, r, problemOf(err))
+	return a.problem(problemOf(err))
 }
 
 // multivariant serves the playlist of playlists. While the stream is just beginning it
 // is held, so that the first request of a player already gets all renditions.
-func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, s *pack.Stream) {
-	if !h.ready(r.Context(), s, h.cfg.HoldManifest) {
-		h.problem(w, r, problemBeginning)
-		return
+func (h *Handler) multivariant(ctx context.Context, req Request, a *Answer, s *pack.Stream) bool {
+	if !h.ready(ctx, a, s, h.cfg.HoldManifest) {
+		return a.problem(problemBeginning)
 	}
 	if len(s.Renditions()) == 0 {
-		h.problem(w, r, problemIdle) // it ended before there was anything to see
-		return
+		return a.problem(problemIdle) // it ended before there was anything to see
 	}
 	text := appendMultivariant(make([]byte, 0, 1024), s, newSession())
-	head := w.Header()
-	head["Content-Type"] = typePlaylist
-	head["Cache-Control"] = cacheNever // it names one viewer's session
-	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+	zip := acceptsGzip(req.AcceptEncoding)
+	if zip {
 		text = compress(text)
-		head["Content-Encoding"] = encodingGzip
 	}
-	head["Vary"] = varyEncoding
-	b := newBody(text)
-	h.write(w, r, kindMultivariant, http.StatusOK, b.length, b.bytes)
+	return a.playlist(kindMultivariant, newBody(text), zip, cacheNever) // it names one viewer's session
 }
 
 // ready waits until a stream has something to show.
-func (h *Handler) ready(ctx context.Context, s *pack.Stream, hold time.Duration) bool {
+func (h *Handler) ready(ctx context.Context, a *Answer, s *pack.Stream, hold time.Duration) bool {
 	select {
 	case <-s.Ready():
 		return true
 	default:
 	}
-	release, ok := h.hold(s)
-	if !ok {
+	crowd := h.audience(s)
+	if !h.hold(crowd) {
 		return false
 	}
-	defer release()
-	timer := time.NewTimer(hold)
-	defer timer.Stop()
+	defer h.release(crowd)
+	expired := a.startTimer(hold)
+	defer a.timer.Stop()
 	select {
 	case <-s.Ready():
 		return true
-	case <-timer.C:
+	case <-expired:
 	case <-ctx.Done():
 	}
 	return false
 }
 
-// hold counts a request that waits. It reports false if there are too many.
-func (h *Handler) hold(s *pack.Stream) (release func(), ok bool) {
-	a := h.audience(s)
-	if a.waiting.Add(1) > int64(h.cfg.MaxWaiters) {
-		a.waiting.Add(-1)
+// hold counts a request that waits. It reports false if there are too many; else the
+// request must be released.
+func (h *Handler) hold(crowd *audience) bool {
+	if crowd.waiting.Add(1) > int64(h.cfg.MaxWaiters) {
+		crowd.waiting.Add(-1)
 		h.m.rejected.Inc()
-		return nil, false
+		return false
 	}
 	h.m.waiting.Inc()
-	return func() {
-		a.waiting.Add(-1)
-		h.m.waiting.Dec()
-	}, true
+	return true
+}
+
+func (h *Handler) release(crowd *audience) {
+	crowd.waiting.Add(-1)
+	h.m.waiting.Dec()
 }
 
 // media serves a rendition's playlist.
-func (h *Handler) media(w http.ResponseWriter, r *http.Request, s *pack.Stream, t target) {
-	d, ok := parseDirectives(r.URL.RawQuery)
+func (h *Handler) media(ctx context.Context, req Request, a *Answer, s *pack.Stream, t target) bool {
+	d, ok := parseDirectives(req.Query)
 	if !ok {
-		h.problem(w, r, problemDirective)
-		return
+		return a.problem(problemDirective)
 	}
-	if !h.ready(r.Context(), s, h.cfg.HoldPlaylist) {
-		h.problem(w, r, problemBeginning)
-		return
+	if !h.ready(ctx, a, s, h.cfg.HoldPlaylist) {
+		return a.problem(problemBeginning)
 	}
 	rend, ok := s.Rendition(t.rendition)
 	if !ok {
-		h.problem(w, r, problemResource)
-		return
+		return a.problem(problemResource)
 	}
-	a := h.audience(s)
-	if !a.see(t.session, time.Now()) {
+	crowd := h.audience(s)
+	if !crowd.see(t.session, time.Now()) {
 		h.m.uncounted.Inc()
 	}
 	snap, cache := rend.Snapshot(), cacheRevalidate
@@ -187,30 +205,21 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, s *pack.Stream, 
 			d.part = -1
 		}
 		if tooFar(rend, snap, d) {
-			h.problem(w, r, problemAhead)
-			return
+			return a.problem(problemAhead)
 		}
 		var reached bool
-		if snap, reached = h.await(r.Context(), s, rend, snap, d); reached {
+		if snap, reached = h.await(ctx, a, s, rend, snap, d); reached {
 			cache = cacheState(s)
 		} else {
 			cache = cacheNever // the URL names a state that this is not
 		}
-		if r.Context().Err() != nil {
-			return
+		if ctx.Err() != nil {
+			return false
 		}
-		a.see(t.session, time.Now())
+		crowd.see(t.session, time.Now())
 	}
-	head := w.Header()
-	head["Content-Type"] = typePlaylist
-	head["Cache-Control"] = cache
-	head["Vary"] = varyEncoding
-	zip := acceptsGzip(r.Header.Get("Accept-Encoding"))
-	if zip {
-		head["Content-Encoding"] = encodingGzip
-	}
-	b := playlist(s, rend, snap, d.skip, zip)
-	h.write(w, r, kindPlaylist, http.StatusOK, b.length, b.bytes)
+	zip := acceptsGzip(req.AcceptEncoding)
+	return a.playlist(kindPlaylist, playlist(s, rend, snap, d.skip, zip), zip, cache)
 }
 
 // tooFar reports whether a request asks for what is further in the future than a client
@@ -237,22 +246,22 @@ func tooFar(r *pack.Rendition, snap *pack.Snapshot, d directives) bool {
 // await waits until the playlist has come to what the directives ask for, at most three
 // target durations. Then, and when too many wait, the current playlist is the answer: an
 // error would end playback in players that took a child playlist's for final.
-func (h *Handler) await(ctx context.Context, s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, d directives) (now *pack.Snapshot, reached bool) {
+func (h *Handler) await(ctx context.Context, a *Answer, s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, d directives) (now *pack.Snapshot, reached bool) {
 	if snap.Has(d.sequence, d.part) {
 		return snap, true
 	}
-	release, ok := h.hold(s)
-	if !ok {
+	crowd := h.audience(s)
+	if !h.hold(crowd) {
 		return snap, false
 	}
-	defer release()
-	timer := time.NewTimer(3 * time.Duration(s.TargetDuration()) * time.Second)
-	defer timer.Stop()
+	defer h.release(crowd)
+	expired := a.startTimer(3 * time.Duration(s.TargetDuration()) * time.Second)
+	defer a.timer.Stop()
 	for !snap.Has(d.sequence, d.part) {
 		select {
 		case <-snap.Next():
 			snap = r.Snapshot()
-		case <-timer.C:
+		case <-expired:
 			h.m.expired.Inc()
 			return snap, false
 		case <-ctx.Done():
@@ -264,39 +273,27 @@ func (h *Handler) await(ctx context.Context, s *pack.Stream, r *pack.Rendition, 
 
 // resource serves a part, a segment or an initialization section. The part that the
 // playlist hints at is held until it is complete.
-func (h *Handler) resource(w http.ResponseWriter, r *http.Request, s *pack.Stream, t target) {
+func (h *Handler) resource(ctx context.Context, req Request, a *Answer, s *pack.Stream, t target) bool {
 	rend, ok := s.Rendition(t.rendition)
 	if !ok {
-		h.problem(w, r, problemResource)
-		return
+		return a.problem(problemResource)
 	}
 	snap := rend.Snapshot()
 	blob, status := snap.Find(t.file)
 	if status == pack.Coming {
 		var err error
-		if blob, err = h.awaitPart(r.Context(), s, rend, snap, t.file); err != nil {
-			if r.Context().Err() == nil {
-				h.problem(w, r, problemBusy)
-			}
-			return
+		if blob, err = h.awaitPart(ctx, a, s, rend, snap, t.file); err != nil {
+			return ctx.Err() == nil && a.problem(problemBusy)
 		}
 	}
 	if blob == nil {
-		h.problem(w, r, problemResource)
-		return
+		return a.problem(problemResource)
 	}
-	head := w.Header()
-	head["Content-Type"] = typeVideo
+	mime := typeVideo
 	if rend.Kind() == media.Audio {
-		head["Content-Type"] = typeAudio
+		mime = typeAudio
 	}
-	head["Cache-Control"] = cacheForever
-	head["Accept-Ranges"] = acceptRanges
-	if spec := r.Header.Get("Range"); spec != "" && r.Header.Get("If-Range") == "" {
-		h.ranged(w, r, blob, spec)
-		return
-	}
-	h.write(w, r, kindMedia, http.StatusOK, blob.Length, blob.Chunks...)
+	return a.media(blob, mime, req.Range)
 }
 
 // errNotYet says that a part did not come in time, or that too many wait.
@@ -304,14 +301,14 @@ var errNotYet = errors.New("the part is not there yet")
 
 // awaitPart waits for the part that a playlist hinted at. It returns nil when it became
 // certain that there will be no such part.
-func (h *Handler) awaitPart(ctx context.Context, s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, name string) (*pack.Blob, error) {
-	release, ok := h.hold(s)
-	if !ok {
+func (h *Handler) awaitPart(ctx context.Context, a *Answer, s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, name string) (*pack.Blob, error) {
+	crowd := h.audience(s)
+	if !h.hold(crowd) {
 		return nil, errNotYet
 	}
-	defer release()
-	timer := time.NewTimer(3 * time.Duration(s.TargetDuration()) * time.Second)
-	defer timer.Stop()
+	defer h.release(crowd)
+	expired := a.startTimer(3 * time.Duration(s.TargetDuration()) * time.Second)
+	defer a.timer.Stop()
 	for {
 		blob, status := snap.Find(name)
 		if status != pack.Coming {
@@ -320,7 +317,7 @@ func (h *Handler) awaitPart(ctx context.Context, s *pack.Stream, r *pack.Renditi
 		select {
 		case <-snap.Next():
 			snap = r.Snapshot()
-		case <-timer.C:
+		case <-expired:
 			h.m.expired.Inc()
 			return nil, errNotYet
 		case <-ctx.Done():

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -28,6 +27,7 @@ var (
 	cacheNever      = []string{"no-store"}
 	noSniff         = []string{"nosniff"}
 	oneSecond       = []string{"1"}
+	allowed         = []string{"GET, HEAD, OPTIONS"}
 )
 
 // cacheStates are the values for playlists at a URL that names their state, by target
@@ -56,71 +56,11 @@ const (
 
 var kindNames = [kinds]string{"multivariant", "playlist", "media", "other"}
 
-// write sends a response.
-func (h *Handler) write(w http.ResponseWriter, r *http.Request, k kind, status int, length []string, chunks ...[]byte) {
-	head := w.Header()
-	head["Access-Control-Allow-Origin"] = anyOrigin
-	head["Access-Control-Expose-Headers"] = exposed
-	head["X-Content-Type-Options"] = noSniff
-	head["Content-Length"] = length
-	h.m.count(k, status)
-	size := 0
-	for _, c := range chunks {
-		size += len(c)
-	}
-	// A reader that takes too long loses its connection. Where there is no deadline to
-	// set (in tests), there is none.
-	limit := h.cfg.WriteTimeout + time.Duration(size)*time.Second/slowestRate
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit))
-	w.WriteHeader(status)
-	if r.Method == http.MethodHead {
-		return
-	}
-	for _, c := range chunks {
-		if _, err := w.Write(c); err != nil {
-			return // the viewer has left
-		}
-	}
-}
-
-// ranged sends a part of a resource.
-func (h *Handler) ranged(w http.ResponseWriter, r *http.Request, blob *pack.Blob, spec string) {
-	start, length, whole, ok := parseRange(spec, blob.Size)
-	if whole {
-		h.write(w, r, kindMedia, http.StatusOK, blob.Length, blob.Chunks...)
-		return
-	}
-	size := blob.Length[0]
-	if !ok {
-		w.Header()["Content-Range"] = []string{"bytes */" + size}
-		h.problem(w, r, problemRange)
-		return
-	}
-	first, last := strconv.FormatInt(start, 10), strconv.FormatInt(start+length-1, 10)
-	w.Header()["Content-Range"] = []string{"bytes " + first + "-" + last + "/" + size}
-	chunks := make([][]byte, 0, len(blob.Chunks))
-	left := length
-	for _, c := range blob.Chunks {
-		n := int64(len(c))
-		if start >= n {
-			start -= n
-			continue
-		}
-		c = c[start:min(n, start+left)]
-		start, left = 0, left-int64(len(c))
-		chunks = append(chunks, c)
-		if left == 0 {
-			break
-		}
-	}
-	h.write(w, r, kindMedia, http.StatusPartialContent, []string{strconv.FormatInt(length, 10)}, chunks...)
-}
-
 // preflight answers what a browser asks before a request with unusual headers.
 func (h *Handler) preflight(w http.ResponseWriter) {
 	head := w.Header()
 	head["Access-Control-Allow-Origin"] = anyOrigin
-	head["Access-Control-Allow-Methods"] = []string{"GET, HEAD, OPTIONS"}
+	head["Access-Control-Allow-Methods"] = allowed
 	head["Access-Control-Allow-Headers"] = []string{"Range, Authorization, Content-Type, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session"}
 	head["Access-Control-Max-Age"] = []string{"86400"}
 	h.m.count(kindOther, http.StatusNoContent)
@@ -173,19 +113,6 @@ func problemOf(err error) *problem {
 		return newProblem(http.StatusInternalServerError, fault.Internal, "Something went wrong in the server; its log tells more.")
 	}
 	return newProblem(status, kind, err.Error())
-}
-
-func (h *Handler) problem(w http.ResponseWriter, r *http.Request, p *problem) {
-	head := w.Header()
-	head["Content-Type"] = typeProblem
-	head["Cache-Control"] = cacheNever
-	if p.retry {
-		head["Retry-After"] = oneSecond
-	}
-	if p.status == http.StatusMethodNotAllowed {
-		head["Allow"] = []string{"GET, HEAD, OPTIONS"}
-	}
-	h.write(w, r, kindOther, p.status, p.body.length, p.body.bytes)
 }
 
 // metrics are made with all their labels, so that counting a request is one addition.
