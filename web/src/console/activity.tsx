@@ -13,7 +13,7 @@ export function Activity({ id, status }: { id: string; status: StreamStatus }) {
     .slice(0, SHOWN);
   if (mine.length === 0) return null;
   return (
-    <section class="card">
+    <section class="card late">
       <h2>Activity</h2>
       <ol class="activity">
         {mine.map((e) => (

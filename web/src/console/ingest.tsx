@@ -49,7 +49,9 @@ function Waiting({ stream }: { stream: LiveStream }) {
 
 function Receiving({ stream, ingest }: { stream: LiveStream; ingest: ActiveIngest }) {
   const now = useNow(1000);
-  const tracks = ingest.tracks ?? [];
+  const tracks = [...(ingest.tracks ?? [])].sort(
+    (a, b) => Number(b.kind === 'video') - Number(a.kind === 'video'),
+  );
   const total = ingest.bitrate ?? tracks.reduce((sum, t) => sum + (t.bitrate ?? 0), 0);
   const line = useHistory(total, ingest.session_id ?? ingest.since, stream.active_ingest);
   return (
@@ -105,13 +107,20 @@ function Video({ track: t }: { track: Track }) {
         <Fact
           name="Frame rate"
           value={measured ? `${fps(measured)} fps` : declared ? `${fps(declared)} fps` : NONE}
-          note={declared ? `declared ${fps(declared)}` : measured ? 'none declared' : undefined}
+          note={rateNote(declared, measured)}
         />
         <Fact name="Bitrate" value={bitrate(t.bitrate)} />
         <Fact name="Key frame every" value={seconds(t.keyframe_interval)} />
       </dl>
     </div>
   );
+}
+
+/** What to say beside the measured rate: the declared one where it differs. */
+function rateNote(declared: number, measured: number): string | undefined {
+  if (!measured) return undefined;
+  if (!declared) return 'none declared';
+  return Math.abs(declared - measured) > declared * 0.005 ? `declared ${fps(declared)}` : undefined;
 }
 
 function Audio({ track: t }: { track: Track }) {

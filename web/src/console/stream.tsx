@@ -77,7 +77,7 @@ export function StreamPage({ id }: { id: string }) {
         <div class="column">
           <Connect stream={stream} onReset={() => setAsked('reset')} />
           <Share stream={stream} />
-          <section class="card">
+          <section class="card late">
             <h2>Control</h2>
             <div class="actions">
               {on && (

@@ -91,6 +91,12 @@ export function CopyField(p: {
 }) {
   const id = useId();
   const [shown, setShown] = useState(!p.secret);
+  // A new key is as secret as the old one was.
+  const last = useRef(p.value);
+  if (last.current !== p.value) {
+    last.current = p.value;
+    if (p.secret && shown) setShown(false);
+  }
   // Nobody should find a key still on screen after a break.
   useEffect(() => {
     if (!p.secret || !shown) return;

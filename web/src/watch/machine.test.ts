@@ -140,7 +140,7 @@ describe('the watch page', () => {
     expect(pollDelay('offline', true, 0)).toBeGreaterThanOrEqual(10_000);
     expect(pollDelay('error', false, 1)).toBe(3000);
     expect(pollDelay('error', false, 3)).toBeGreaterThan(pollDelay('error', false, 1));
-    expect(pollDelay('error', false, 99)).toBeLessThanOrEqual(15_000);
+    expect(pollDelay('error', false, 99)).toBeLessThanOrEqual(6000);
   });
 });
 

@@ -97,6 +97,9 @@ export function wantsEngine(f: Facts): boolean {
   return isOn(f.status) || (f.status === 'idle' && f.picture === 'moving');
 }
 
+/** Longest pause (ms) before a server that does not answer is asked again by a page that can be seen. */
+const MAX_RETRY = 6000;
+
 /** Milliseconds until the server is asked again, before jitter. Hidden pages ask seldom. */
 export function pollDelay(state: State, hidden: boolean, failures: number): number {
   const base: Record<State, number> = {
@@ -111,6 +114,7 @@ export function pollDelay(state: State, hidden: boolean, failures: number): numb
     missing: 15_000,
     error: 3000,
   };
-  const delay = base[state] * Math.min(2 ** Math.max(0, failures - 1), 5);
+  // A server that was restarted should be found again soon; jitter keeps pages apart.
+  const delay = Math.max(base[state], Math.min(base[state] * 2 ** Math.max(0, failures - 1), MAX_RETRY));
   return hidden ? Math.max(delay * 4, 15_000) : delay;
 }

@@ -36,7 +36,7 @@ const coverTitle = el('p', { class: 'cover-title' });
 const coverText = el('p', { class: 'cover-text' });
 const coverTimer = el('p', { class: 'cover-timer', 'aria-hidden': 'true' });
 const say = el('p', { class: 'offscreen', role: 'status', 'aria-live': 'polite' });
-const helpButton = el('button', { type: 'button', class: 'text-button' }, icon('help'), 'Keyboard');
+const helpButton = el('button', { type: 'button', class: 'text-button keys' }, icon('help'), 'Keyboard');
 const statsButton = el('button', { type: 'button', class: 'text-button' }, 'Statistics');
 
 let info: Playback | undefined;
