@@ -131,7 +131,7 @@ func complaints(text string) string {
 		case strings.TrimSpace(line) == "",
 			strings.Contains(line, "skipping"), strings.Contains(line, "Skip ('#EXT-X"),
 			strings.Contains(line, "Opening '"), strings.Contains(line, "expired from playlists"),
-			strings.Contains(line, "Multiple -"), strings.Contains(line, "Stream HEVC is not hvc1"):
+			strings.Contains(line, "Found duplicated MOOV Atom"), strings.Contains(line, "Last message repeated"):
 		default:
 			kept = append(kept, line)
 		}
@@ -170,14 +170,14 @@ func TestSoundStaysWithThePicture(t *testing.T) {
 
 func TestRTMPPlay(t *testing.T) {
 	s := start(t)
-	st := s.create("low")
-	s.testcard(st, "--size", "640x360", "--bitrate", "800")
-
 	t.Run("rtmpdump", func(t *testing.T) {
+		s := s.in(t)
+		st := s.create("low")
+		s.testcard(st, "--size", "640x360", "--bitrate", "800", "--duration", "8s")
 		file := filepath.Join(t.TempDir(), "out.flv")
-		// rtmpdump says 2 when it was stopped by --stop, which is what is asked for.
-		_, errOut, _ := run(t, 30*time.Second, "rtmpdump", "-q", "-v", "-r", s.playURL(st), "--stop", "5", "-o", file)
-		if info, err := os.Stat(file); err != nil || info.Size() < 100_000 {
+		// It ends with the stream; what it exits with then depends on how much it saw.
+		_, errOut, _ := run(t, 30*time.Second, "rtmpdump", "-q", "-v", "-r", s.playURL(st), "-o", file)
+		if info, err := os.Stat(file); err != nil || info.Size() < 50_000 {
 			t.Fatalf("rtmpdump wrote nothing: %v\n%s", err, errOut)
 		}
 		_, errOut, err := run(t, 30*time.Second, "ffmpeg", "-hide_banner", "-v", "error", "-nostdin", "-i", file, "-f", "null", "-")
@@ -186,9 +186,12 @@ func TestRTMPPlay(t *testing.T) {
 		}
 	})
 	t.Run("ffplay", func(t *testing.T) {
+		s := s.in(t)
+		st := s.create("low")
+		s.testcard(st, "--size", "640x360", "--bitrate", "800", "--duration", "8s")
 		t.Setenv("SDL_VIDEODRIVER", "dummy")
 		t.Setenv("SDL_AUDIODRIVER", "dummy")
-		_, errOut, err := run(t, 40*time.Second, "ffplay", "-hide_banner", "-v", "error", "-autoexit", "-t", "5", s.playURL(st))
+		_, errOut, err := run(t, 40*time.Second, "ffplay", "-hide_banner", "-v", "error", "-autoexit", s.playURL(st))
 		if err != nil || strings.TrimSpace(errOut) != "" {
 			t.Errorf("ffplay: %v\n%s", err, errOut)
 		}

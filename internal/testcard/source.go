@@ -226,7 +226,7 @@ func arguments(o Options) ([]string, error) {
 		}
 	}
 	return append(args, "-strict", "experimental", "-f", "mp4",
-		"-movflags", "frag_every_frame+empty_moov+default_base_moof", "-flush_packets", "1", "pipe:1"), nil
+		"-movflags", "frag_every_frame+empty_moov+delay_moov+default_base_moof", "-flush_packets", "1", "pipe:1"), nil
 }
 
 func videoArguments(o Options) ([]string, error) {

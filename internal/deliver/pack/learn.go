@@ -178,6 +178,24 @@ func (p *plan) audioTarget(frame time.Duration, t *media.Track) (time.Duration, 
 	return roundUp(n*frame + slack), false
 }
 
+// evenParts is the number of frames by which the group that was seen falls into parts of
+// about the same length; 0 if there is no such number near the intended length. Without
+// it a group that is a little longer than a whole number of parts ends in a part of one
+// or two frames, which costs every viewer a request and has made hls.js 1.7 stall.
+func (p *plan) evenParts(frame time.Duration) int {
+	const most = 1.2 // of the intended length
+	parts := int((p.group + p.part/2) / p.part)
+	if parts == 0 {
+		return 0
+	}
+	frames := int((p.group + frame/2) / frame)
+	n := (frames + parts - 1) / parts
+	if float64(n)*float64(frame) > most*float64(p.part) {
+		return 0
+	}
+	return n
+}
+
 func (p *plan) videoTarget(steps []time.Duration, t *media.Track) time.Duration {
 	frame := median(steps)
 	if frame == 0 && t.FrameRate > 0 {
@@ -190,6 +208,7 @@ func (p *plan) videoTarget(steps []time.Duration, t *media.Track) time.Duration 
 	if float64(n)*float64(frame) < minPart*float64(p.part)+float64(time.Millisecond) {
 		n = int((p.part + frame - 1) / frame)
 	}
+	n = max(n, p.evenParts(frame))
 	target := max(p.part, time.Duration(n)*frame)
 	irregular, slowest := 0, frame
 	var sum time.Duration
