@@ -29,7 +29,8 @@ type Config struct {
 	LogFormat  string `name:"log-format" default:"auto" enum:"auto,text,json" help:"text, json, or auto: text on a terminal."`
 	LogLevel   string `name:"log-level" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 
-	HTTPMaxConnections int `name:"http-max-connections" default:"16384" help:"Open HTTP connections; further ones are closed at once."`
+	HTTPShortLoop      bool `name:"http-short-loop" default:"true" negatable:"" help:"Answer plain requests for HLS in a short loop of their own, for half the CPU time. Switch it off with --no-http-short-loop; net/http then answers them."`
+	HTTPMaxConnections int  `name:"http-max-connections" default:"16384" help:"Open HTTP connections; further ones are closed at once."`
 
 	Store  store.Config  `embed:""`
 	RTMP   rtmp.Config   `embed:""`
@@ -44,6 +45,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Data: "./onair-data", HTTP: ":8080", LogFormat: "auto", LogLevel: "info",
+		HTTPShortLoop:      true,
 		HTTPMaxConnections: 16384,
 		Store:              store.DefaultConfig(),
 		RTMP:               rtmp.DefaultConfig(),

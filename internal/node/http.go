@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"onair/internal/deliver/shortcut"
 	"onair/internal/fault"
 )
 
@@ -57,6 +58,13 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    headSize,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// newShortLoop returns what answers most requests for media in front of the HTTP server.
+// It judges heads and idle connections by the server's times.
+func newShortLoop(l net.Listener, a shortcut.Answerer, log *slog.Logger, reg prometheus.Registerer) *shortcut.Server {
+	cfg := shortcut.Config{HeadTime: headTime, IdleTime: idleTime, DrainTime: connectionTime}
+	return shortcut.New(cfg, l, a, log, reg)
 }
 
 func listenHTTP(ctx context.Context, address string) (net.Listener, error) {
@@ -128,6 +136,9 @@ type limitedConn struct {
 	listener *limitedListener
 	release  sync.Once
 }
+
+// NetConn returns the connection below, which can do more than a net.Conn.
+func (c *limitedConn) NetConn() net.Conn { return c.Conn }
 
 // Close closes the connection and gives its slot back.
 func (c *limitedConn) Close() error {

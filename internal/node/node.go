@@ -22,6 +22,7 @@ import (
 	"onair/internal/deliver/hls"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/play"
+	"onair/internal/deliver/shortcut"
 	"onair/internal/event"
 	"onair/internal/fault"
 	"onair/internal/hub"
@@ -41,6 +42,7 @@ type Node struct {
 	pack     *pack.Packer
 	rtmp     *rtmp.Server
 	listener net.Listener
+	short    *shortcut.Server // nil: net/http serves all connections
 	http     *http.Server
 	draining atomic.Bool
 
@@ -112,6 +114,9 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	server.RegisterOnShutdown(control.Drain)
 	n.http = server
 	n.listener = limitConnections(n.listener, cfg.HTTPMaxConnections, reg)
+	if cfg.HTTPShortLoop {
+		n.short = newShortLoop(n.listener, viewers, n.log, reg)
+	}
 	return nil
 }
 
@@ -141,18 +146,25 @@ func (n *Node) Run(ctx context.Context) error {
 	packagers, stopPackagers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPackagers()
 
+	viewers, stopViewers := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopViewers()
 	g, failed := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.rtmp.Run(publishers, n) })
 	g.Go(func() error { return n.pack.Run(packagers) })
+	connections := n.listener
+	if n.short != nil {
+		connections = n.short.Rest()
+		g.Go(func() error { return n.short.Run(viewers) })
+	}
 	g.Go(func() error {
-		if err := n.http.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := n.http.Serve(connections); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve HTTP: %w", err)
 		}
 		return nil
 	})
 	g.Go(func() error {
 		<-failed.Done()
-		n.drain(stopPublishers, stopPackagers)
+		n.drain(stopPublishers, stopViewers, stopPackagers)
 		return nil
 	})
 	err := g.Wait()
@@ -162,7 +174,7 @@ func (n *Node) Run(ctx context.Context) error {
 	return err
 }
 
-func (n *Node) drain(stopPublishers, stopPackagers func()) {
+func (n *Node) drain(stopPublishers, stopViewers, stopPackagers func()) {
 	streams := n.hub.Snapshots()
 	n.log.Info("stopping", "streams", len(streams))
 	n.draining.Store(true)
@@ -174,6 +186,7 @@ func (n *Node) drain(stopPublishers, stopPackagers func()) {
 		<-time.After(viewerTime)
 	}
 
+	stopViewers() // the short loop takes connectionTime by itself
 	ctx, cancel := context.WithTimeout(context.Background(), connectionTime)
 	defer cancel()
 	if err := n.http.Shutdown(ctx); err != nil {

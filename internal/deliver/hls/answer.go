@@ -57,8 +57,8 @@ var fieldNames = [fields]string{
 	"Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Retry-After", "Vary", "X-Content-Type-Options",
 }
 
-// reset forgets the last answer.
-func (a *Answer) reset() {
+// Reset forgets the last answer, so that a connection that waits keeps no media.
+func (a *Answer) Reset() {
 	a.Body, a.Size, a.single[0] = nil, 0, nil
 	clear(a.header[:])
 }

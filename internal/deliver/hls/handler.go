@@ -79,7 +79,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // media. It reports false if ctx ended meanwhile, so that there is nobody to answer.
 // It keeps nothing of req, whose strings may be of a buffer that is used again.
 func (h *Handler) Answer(ctx context.Context, req Request, a *Answer) bool {
-	a.reset()
+	a.Reset()
 	if !h.find(ctx, req, a) {
 		return false
 	}
