@@ -187,7 +187,9 @@ function renderBadge(state: ReturnType<() => typeof player.state>): void {
 
 function onKey(e: KeyboardEvent): void {
   const path = e.composedPath().map((t) => {
-    const node = t as Partial<Element>;
+    const node = t as Partial<HTMLDialogElement>;
+    // One that was just closed may still have the focus for a moment.
+    if (node.localName === 'dialog' && !node.open) return '';
     return node.getAttribute?.('role') === 'menu' ? '[menu]' : (node.localName ?? '');
   });
   const action = actionFor({ ...pick(e), path });
