@@ -57,6 +57,7 @@ type builder struct {
 	frames    int64 // for the frame rate: frames and their ticks
 	ticks     int64
 	dirty     bool
+	heldUntil time.Duration // media time before which the state is not made visible; see holdTail
 	ended     bool
 }
 
@@ -210,7 +211,27 @@ func (b *builder) finish() {
 	seg.end = b.track.Duration(b.end)
 	seg.Duration = seg.end - b.track.Duration(b.openStart)
 	seg.Blob = newBlob(b.openChunks...)
+	b.holdTail(seg)
 	b.close(seg)
+}
+
+// shortTail is the least time between the last two parts of a segment being made visible,
+// where parts are not shorter themselves.
+const shortTail = 250 * time.Millisecond
+
+// holdTail delays a segment's end when its last part is short. hls.js (1.7.4) takes a
+// complete segment for loaded once its buffer reaches within 0.2 s of the segment's end;
+// if it sees the end before it has the last part but one, it neither loads the last part
+// nor goes on, and playback stops for good.
+func (b *builder) holdTail(seg *Segment) {
+	n := len(seg.Parts)
+	if b.r.partTarget == 0 || n < 2 {
+		return
+	}
+	tail := seg.Parts[n-1].Duration
+	if wait := min(shortTail, time.Duration(minPart*float64(b.r.partTarget))); tail < wait {
+		b.heldUntil = seg.end - tail + wait
+	}
 }
 
 // close appends a segment to the playlist and lets go of what is no longer needed.
@@ -319,7 +340,7 @@ func rate(bits int64, d time.Duration) int64 {
 
 // publish makes the state visible, if it changed.
 func (b *builder) publish() {
-	if !b.dirty {
+	if !b.dirty || b.endTime < b.heldUntil && !b.ended {
 		return
 	}
 	b.dirty = false

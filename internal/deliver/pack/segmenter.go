@@ -391,6 +391,7 @@ func (s *segmenter) close(next *frame) {
 		}
 		b.queue = nil
 		b.kill()
+		b.heldUntil = 0 // the state before a border must be seen: it has no hint
 		b.dirty = b.dirty || b.init != nil
 	}
 	s.publish()

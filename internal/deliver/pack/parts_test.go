@@ -1,0 +1,79 @@
+package pack
+
+import (
+	"testing"
+	"time"
+
+	"onair/internal/media"
+	"onair/internal/media/mediatest"
+)
+
+func TestGroupsFallIntoEvenParts(t *testing.T) {
+	for _, tt := range []struct {
+		fps   float64
+		group time.Duration
+		part  time.Duration
+		want  int
+	}{
+		{25, 2 * time.Second, 500 * time.Millisecond, 13},       // 13, 13, 13, 11 and not 12, 12, 12, 12, 2
+		{24, 2 * time.Second, 500 * time.Millisecond, 12},       // divides
+		{30, 2 * time.Second, 200 * time.Millisecond, 6},        // divides
+		{25, 2 * time.Second, 200 * time.Millisecond, 5},        // divides
+		{25, 10 * time.Second, 500 * time.Millisecond, 13},      // 250 frames in 20 parts
+		{25, 100 * time.Millisecond, 500 * time.Millisecond, 0}, // shorter than half a part
+		{5, 700 * time.Millisecond, 500 * time.Millisecond, 0},  // would be twice as long
+	} {
+		p := &plan{part: tt.part, group: tt.group}
+		if n := p.evenParts(time.Duration(float64(time.Second) / tt.fps)); n != tt.want {
+			t.Errorf("%v fps in groups of %v: %d frames a part of %v, want %d", tt.fps, tt.group, n, tt.part, tt.want)
+		}
+	}
+}
+
+// TestShortTailsComeLate watches every state of a stream whose sound ends each segment
+// with a part of a frame or two: the end of a segment is not seen sooner than shortTail
+// after the part before its last one.
+func TestShortTailsComeLate(t *testing.T) {
+	s := testStream(media.LatencyLow)
+	type seen struct {
+		parts int
+		at    time.Duration
+	}
+	open := map[string]map[int64]seen{} // by rendition and sequence: the last state before the end
+	ended := map[string]int64{}
+	tails := 0
+	for _, p := range generate(t, mediatest.Options{Duration: 40 * time.Second, GOP: 64, RateNum: 25, SampleRate: 44100, FrameSize: 50, AudioSize: 20}) {
+		s.write(p)
+		now := p.Track.Duration(p.DTS)
+		for _, r := range s.Renditions() {
+			snap := r.Snapshot()
+			if open[r.Name()] == nil {
+				open[r.Name()] = map[int64]seen{}
+			}
+			if o := snap.Open; o != nil && open[r.Name()][o.Sequence].parts != len(o.Parts) {
+				open[r.Name()][o.Sequence] = seen{len(o.Parts), now}
+			}
+			if len(snap.Segments) == 0 {
+				continue
+			}
+			seg := snap.Segments[len(snap.Segments)-1]
+			if ended[r.Name()] == seg.Sequence {
+				continue
+			}
+			ended[r.Name()] = seg.Sequence
+			before, ok := open[r.Name()][seg.Sequence]
+			tail := seg.Parts[len(seg.Parts)-1].Duration
+			if !ok || before.parts != len(seg.Parts)-1 || tail > shortTail {
+				continue
+			}
+			tails++
+			const jitter = 90 * time.Millisecond // of sound and picture, which come in turns
+			if wait := now - before.at; wait < shortTail-jitter {
+				t.Errorf("%s: segment %d ends with %v, %v after the part before", r.Name(), seg.Sequence, tail, wait)
+			}
+		}
+	}
+	if tails < 5 {
+		t.Errorf("only %d short tails came up", tails)
+	}
+}
