@@ -62,7 +62,7 @@ $(LINT):
 
 %/node_modules/.ready: %/package-lock.json
 	@echo "setup: installing the packages of $*/package-lock.json"
-	@npm --prefix $* ci --silent --no-audit --no-fund
+	@npm --prefix $* ci --loglevel=error --no-audit --no-fund >/dev/null
 	@touch $@
 
 $(DIST): web/node_modules/.ready $(WEB)
