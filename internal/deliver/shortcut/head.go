@@ -66,7 +66,7 @@ func (h *head) next() verdict {
 			return h.wrong(from)
 		}
 		line = line[:len(line)-1]
-		v := more
+		var v verdict
 		switch {
 		case from == 0:
 			v = h.request(line)

@@ -149,7 +149,7 @@ func (s *Server) drain(stop func()) {
 	case <-done:
 	case <-timer.C:
 		stop()
-		s.rest.Close()
+		_ = s.rest.Close()
 		s.each(func(c *conn) { c.Close() })
 		<-done
 	}
