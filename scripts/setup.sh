@@ -16,7 +16,8 @@ slowhttp    slowhttptest    slowhttptest                      slowhttptest
 '
 
 # Debian keeps some servers outside an ordinary PATH.
-PATH=$PATH:/usr/sbin:$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
+PATH=$PATH:/usr/sbin
+for dir in /usr/lib/postgresql/*/bin; do PATH=$PATH:$dir; done
 
 packages=()
 for tool in "$@"; do
