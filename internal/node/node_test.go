@@ -62,7 +62,11 @@ func testConfig(t *testing.T) Config {
 
 func serve(t *testing.T) *harness {
 	t.Helper()
-	cfg := testConfig(t)
+	return serveWith(t, testConfig(t))
+}
+
+func serveWith(t *testing.T, cfg Config) *harness {
+	t.Helper()
 	h := &harness{t: t, log: &logBuffer{}, http: &http.Client{Transport: &http.Transport{}}}
 	n, err := New(t.Context(), cfg, "test", NewLogger(cfg, h.log))
 	if err != nil {
@@ -99,6 +103,22 @@ func (h *harness) get(path string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
+// getUntil asks until the answer contains a text: what was published is seen a moment
+// later.
+func (h *harness) getUntil(path, text string) string {
+	h.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		status, body := h.get(path)
+		if status == 200 && strings.Contains(body, text) {
+			return body
+		}
+		if time.Now().After(deadline) {
+			h.t.Fatalf("%s: status %d, without %q:\n%s", path, status, text, body)
+		}
+	}
+}
+
 // publish sends seconds of synthetic media as fast as the server takes it, and stays
 // connected until the returned function is called.
 func (h *harness) publish(key string, seconds time.Duration) (*rtmp.Publisher, error) {
@@ -123,7 +143,21 @@ func (h *harness) publish(key string, seconds time.Duration) (*rtmp.Publisher, e
 }
 
 func TestBroadcastFromEncoderToViewer(t *testing.T) {
-	h := serve(t)
+	for name, short := range map[string]bool{"through the short loop": true, "through net/http": false} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig(t)
+			cfg.HTTPShortLoop = short
+			h := serveWith(t, cfg)
+			broadcast(t, h)
+			const counter = "onair_http_short_requests_total"
+			if _, text := h.get("/metrics"); strings.Contains(text, counter) != short || strings.Contains(text, counter+" 0") {
+				t.Errorf("short loop %v, and the metrics are\n%s", short, text)
+			}
+		})
+	}
+}
+
+func broadcast(t *testing.T, h *harness) {
 	demo, err := h.DemoStream(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -133,9 +167,9 @@ func TestBroadcastFromEncoderToViewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	status, master := h.get("/hls/" + demo.PlaybackID + "/index.m3u8")
-	if status != 200 || !strings.Contains(master, "avc1.") || !strings.Contains(master, "mp4a.40.2") {
-		t.Fatalf("status %d:\n%s", status, master)
+	master := h.getUntil("/hls/"+demo.PlaybackID+"/index.m3u8", "avc1.")
+	if !strings.Contains(master, "mp4a.40.2") {
+		t.Fatal(master)
 	}
 	media := ""
 	for _, line := range strings.Split(master, "\n") {
@@ -360,10 +394,10 @@ func TestAPIShowsTheBroadcast(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	status, body := h.get("/v1/playback/" + demo.PlaybackID)
+	body := h.getUntil("/v1/playback/"+demo.PlaybackID, "active")
 	var answer struct{ Status string }
-	if err := json.Unmarshal([]byte(body), &answer); err != nil || status != 200 || answer.Status != "active" {
-		t.Errorf("status %d, %v: %s", status, err, body)
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.Status != "active" {
+		t.Errorf("%v: %s", err, body)
 	}
 	if status, _ := h.get("/v1/live-streams"); status != http.StatusUnauthorized {
 		t.Errorf("the list without a token: %d", status)

@@ -111,6 +111,7 @@ func conversations(names []string) []string {
 		get(child+"v0/index.m3u8", "Accept : a\r\n"), get(child+"v0/index.m3u8", "Host: y\r\n"), get(child+"v0/index.m3u8", "Upgrade: h2c\r\nConnection: Upgrade\r\n"),
 		get(child+"v0/index.m3u8", "Via: "+strings.Repeat("x", 5000)+"\r\n"), get(child+"v0/index.m3u8", "Via: "+strings.Repeat("x", 30000)+"\r\n"),
 		get(child+"v0/index.m3u8", "") + "\r\n" + get(child+"v0/index.m3u8", ""), get(child+"v0/index.m3u8", "") + "\x16\x03\x01",
+		get(child+"v0/index.m3u8", "") + "0\n", get(child+"v0/index.m3u8", "") + "0\n\r\n", "0\n",
 	}
 	for _, name := range names {
 		list = append(list, get(child+"v0/"+name, ""), get(child+"v0/"+name, "Range: bytes=5-9\r\n")+get(child+"v0/"+name, ""),

@@ -39,9 +39,10 @@ const begin = "GET /hls/"
 // once, however they come.
 type head struct {
 	buf     [headSize]byte
-	n       int // bytes in buf
-	line    int // start of the line being read
-	scanned int // up to where there is no end of it
+	n       int  // bytes in buf
+	later   bool // there was a head before
+	line    int  // start of the line being read
+	scanned int  // up to where there is no end of it
 
 	target, encoding span
 	seen             field // those that must not come twice
@@ -52,6 +53,9 @@ type span struct{ from, to int }
 
 // next continues with what is in the buffer. After complete, consume must follow.
 func (h *head) next() verdict {
+	if h.later && h.n < 4 {
+		return more // as net/http, which judges nothing less after its first request
+	}
 	for {
 		i := bytes.IndexByte(h.buf[h.scanned:h.n], '\n')
 		if i < 0 {
@@ -171,7 +175,7 @@ func (h *head) parsed() hls.Request {
 // consume drops a complete head. What came after it is the beginning of the next.
 func (h *head) consume() {
 	h.n = copy(h.buf[:], h.buf[h.line:h.n])
-	h.line, h.scanned, h.seen = 0, 0, 0
+	h.line, h.scanned, h.seen, h.later = 0, 0, 0, true
 	h.target, h.encoding = span{}, span{}
 }
 
