@@ -208,7 +208,7 @@ func (p *plan) videoTarget(steps []time.Duration, t *media.Track) time.Duration 
 	if float64(n)*float64(frame) < minPart*float64(p.part)+float64(time.Millisecond) {
 		n = int((p.part + frame - 1) / frame)
 	}
-	n = max(n, p.evenParts(frame))
+	n = max(n, p.evenParts(mean(steps, frame)))
 	target := max(p.part, time.Duration(n)*frame)
 	irregular, slowest := 0, frame
 	var sum time.Duration
@@ -241,6 +241,19 @@ const minPart = 0.85
 func roundUp(d time.Duration) time.Duration {
 	const unit = 10 * time.Microsecond
 	return (d + unit - 1) / unit * unit
+}
+
+// mean is the average of the steps: unlike the median it is exact for stamps in
+// milliseconds. other is returned if there are none.
+func mean(steps []time.Duration, other time.Duration) time.Duration {
+	if len(steps) == 0 {
+		return other
+	}
+	var sum time.Duration
+	for _, d := range steps {
+		sum += d
+	}
+	return max(sum/time.Duration(len(steps)), 1)
 }
 
 func median(steps []time.Duration) time.Duration {

@@ -30,6 +30,17 @@ func TestGroupsFallIntoEvenParts(t *testing.T) {
 	}
 }
 
+func TestEvenPartsOfStampsInMilliseconds(t *testing.T) {
+	var steps []time.Duration
+	for i := range 60 {
+		steps = append(steps, time.Duration((i+1)*1000/30-i*1000/30)*time.Millisecond)
+	}
+	p := &plan{part: 500 * time.Millisecond, group: 2 * time.Second}
+	if n := p.evenParts(mean(steps, 0)); n != 15 {
+		t.Errorf("%d frames a part, want 15", n)
+	}
+}
+
 // TestShortTailsComeLate watches every state of a stream whose sound ends each segment
 // with a part of a frame or two: the end of a segment is not seen sooner than shortTail
 // after the part before its last one.
