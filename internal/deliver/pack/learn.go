@@ -15,6 +15,7 @@ type plan struct {
 	group   time.Duration // longest distance of key frames seen
 	target  int           // EXT-X-TARGETDURATION in seconds
 	video   bool          // pictures lead
+	late    time.Duration // by how much the first packet came later than those behind it
 	// cadence holds the distances of a track's packets, by track ID.
 	cadence map[int][]time.Duration
 }
@@ -127,7 +128,32 @@ func (l *learner) plan() *plan {
 		}
 		last[id] = pkt.DTS
 	}
+	p.late = l.lateness()
 	return p
+}
+
+// lateness is by how much longer the leading track's first packet was under way than the
+// quickest packet. An encoder that starts holds its first frames back and then sends them
+// at once: taken by itself, the first arrival would put the whole stream's
+// PROGRAM-DATE-TIME too late, and viewers would be told too small a delay.
+func (l *learner) lateness() time.Duration {
+	var first, best time.Duration
+	var origin time.Time
+	for _, p := range l.packets {
+		if p.Arrival.IsZero() {
+			return 0
+		}
+		if l.hasVideo && p.Track.ID != l.video {
+			continue
+		}
+		if origin.IsZero() {
+			origin = p.Arrival
+			first = -p.Track.Duration(p.DTS)
+			best = first
+		}
+		best = min(best, p.Arrival.Sub(origin)-p.Track.Duration(p.DTS))
+	}
+	return min(first-best, l.cfg.MaxGroup)
 }
 
 // holdBack is PART-HOLD-BACK as far as it is known before the tracks are: audio, which may

@@ -88,3 +88,23 @@ func TestShortTailsComeLate(t *testing.T) {
 		t.Errorf("only %d short tails came up", tails)
 	}
 }
+
+// TestDateTimeIsNotMisledByALateStart: an encoder holds its first second back and then
+// sends it at once. The picture is as old as the later frames say.
+func TestDateTimeIsNotMisledByALateStart(t *testing.T) {
+	s := testStream(media.LatencyLow)
+	const held = 1100 * time.Millisecond
+	for _, p := range generate(t, mediatest.Options{Duration: 6 * time.Second, FrameSize: 50, AudioSize: 20}) {
+		if release := start.Add(held); p.Arrival.Before(release) {
+			p.Arrival = release
+		}
+		s.write(p)
+	}
+	r, ok := s.Rendition("v0")
+	if !ok {
+		t.Fatal("no v0")
+	}
+	if off := r.Snapshot().Segments[0].Start.Sub(start).Abs(); off > 50*time.Millisecond {
+		t.Errorf("the first segment's time is %v off", off)
+	}
+}

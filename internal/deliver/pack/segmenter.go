@@ -334,11 +334,12 @@ func (s *segmenter) settle(b *builder, f *frame) bool {
 			// tfdt is unsigned, and sound may begin a little before the picture.
 			s.reshift(f, s.shift-at+time.Second)
 		}
-		s.anchor, s.zero = f.present(), f.Arrival
+		s.anchor, s.zero = f.present(), f.Arrival.Add(-s.plan.late)
 		if s.zero.IsZero() {
 			s.zero = time.Now()
 		}
-		s.first = s.zero.Unix()
+		// Not the corrected time: numbers must not fall behind those of a broadcast before.
+		s.first = s.zero.Add(s.plan.late).Unix()
 		s.next = s.first
 		return true
 	}
