@@ -236,6 +236,12 @@ func (p *plan) videoTarget(steps []time.Duration, t *media.Track) time.Duration 
 	}
 	n = max(n, p.evenParts(mean(steps, frame)))
 	target := max(p.part, time.Duration(n)*frame)
+	if len(steps) > 0 && slices.Min(steps) != slices.Max(steps) {
+		// Stamps in milliseconds: the same number of frames lasts a little longer or
+		// shorter each time, and must not be one frame less for it.
+		const rounding = 2 * time.Millisecond
+		target = max(target, time.Duration(n)*mean(steps, frame)+rounding)
+	}
 	irregular, slowest := 0, frame
 	var sum time.Duration
 	for i, d := range steps {

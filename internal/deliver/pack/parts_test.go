@@ -39,6 +39,10 @@ func TestEvenPartsOfStampsInMilliseconds(t *testing.T) {
 	if n := p.evenParts(mean(steps, 0)); n != 15 {
 		t.Errorf("%d frames a part, want 15", n)
 	}
+	// Fifteen frames last 500 ms give or take one: they must fit, and sixteen must not.
+	if target := p.videoTarget(steps, &media.Track{}); target < 501*time.Millisecond || target > 530*time.Millisecond {
+		t.Errorf("part target %v", target)
+	}
 }
 
 // TestShortTailsComeLate watches every state of a stream whose sound ends each segment
