@@ -225,8 +225,8 @@ const shortTail = 250 * time.Millisecond
 // nor goes on, and playback stops for good.
 func (b *builder) holdTail(seg *Segment) {
 	n := len(seg.Parts)
-	if b.r.partTarget == 0 || n < 2 {
-		return
+	if b.r.partTarget == 0 || n < 2 || len(b.kept) == 0 {
+		return // nobody plays yet, and ffmpeg 5.1 crashes on a playlist without a segment
 	}
 	tail := seg.Parts[n-1].Duration
 	if wait := min(shortTail, time.Duration(minPart*float64(b.r.partTarget))); tail < wait {

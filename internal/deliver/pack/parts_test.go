@@ -112,3 +112,26 @@ func TestDateTimeIsNotMisledByALateStart(t *testing.T) {
 		t.Errorf("the first segment's time is %v off", off)
 	}
 }
+
+// TestFirstSegmentIsNotHeldBack: all renditions have a segment from the first moment on,
+// also where the sound's first one ends with a short part.
+func TestFirstSegmentIsNotHeldBack(t *testing.T) {
+	s := testStream(media.LatencyLow)
+	for _, p := range generate(t, mediatest.Options{Duration: 6 * time.Second, GOP: 64, RateNum: 25, SampleRate: 44100, FrameSize: 50, AudioSize: 20}) {
+		s.write(p)
+		ready := false
+		for _, r := range s.Renditions() {
+			ready = ready || len(r.Snapshot().Segments) > 0
+		}
+		if !ready {
+			continue
+		}
+		for _, r := range s.Renditions() {
+			if len(r.Snapshot().Segments) == 0 {
+				t.Fatalf("%s has no segment while another has", r.Name())
+			}
+		}
+		return
+	}
+	t.Error("there was no segment")
+}
