@@ -183,14 +183,23 @@ func describeOpus(config []byte) (audioInfo, error) {
 func streamInfo(config []byte) (flac.StreamInfo, error) {
 	var s flac.StreamInfo
 	b := unwrapFLAC(config)
-	if len(b) < 4+34 || b[0]&0x7f != 0 {
+	if !startsWithStreamInfo(b) {
 		return s, fmt.Errorf("no STREAMINFO block")
 	}
 	return s, s.Unmarshal(b[4 : 4+34])
 }
 
+// startsWithStreamInfo reports whether the first metadata block is a whole STREAMINFO,
+// which has type 0 and 34 bytes.
+func startsWithStreamInfo(b []byte) bool {
+	return len(b) >= 4+34 && b[0]&0x7f == 0 && b[1] == 0 && b[2] == 0 && b[3] == 34
+}
+
 // unwrapFLAC leaves the metadata blocks.
 func unwrapFLAC(config []byte) []byte {
+	if startsWithStreamInfo(config) {
+		return config
+	}
 	if b, ok := bytes.CutPrefix(config, []byte("fLaC")); ok {
 		return b
 	}
