@@ -24,7 +24,7 @@ demo: build ## Starts the server, publishes a test picture, and prints where to 
 	@scripts/setup.sh ffmpeg
 	bin/onair serve --demo
 
-test: $(CACHE)/cc ## Runs the tests, with the race detector.
+test: $(CACHE)/cc $(DIST) ## Runs the tests, with the race detector.
 	$(GO) test -race -timeout 10m ./...
 
 check: $(LINT) web/node_modules/.ready ## Looks for mistakes without running anything.
