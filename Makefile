@@ -6,7 +6,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 CACHE    := .cache
 DIST     := internal/control/web/dist/index.html
 WEB      := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
-FUZZTIME ?= 60s
+FUZZ     ?= 200000x
 BENCH    ?= .
 LINT     := $(CACHE)/bin/golangci-lint
 LINT_VERSION := v2.15.0
@@ -36,14 +36,14 @@ check: $(LINT) web/node_modules/.ready ## Looks for mistakes without running any
 e2e: build e2e/node_modules/.ready ## Runs the server against real encoders, players and databases.
 	@scripts/setup.sh cc ffmpeg chromium gstreamer rtmpdump postgres slowhttp
 	$(GO) test -tags e2e -count 1 -timeout 25m -v ./e2e/...
-	scripts/fuzz.sh 20s
+	scripts/fuzz.sh 20000x
 
 bench: build ## Measures, beside nginx where it can; see docs/performance.md.
 	@scripts/setup.sh nginx
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./internal/...
 
-fuzz: ## Fuzzes each parser for FUZZTIME.
-	scripts/fuzz.sh $(FUZZTIME)
+fuzz: ## Fuzzes each parser with FUZZ executions.
+	scripts/fuzz.sh $(FUZZ)
 
 build: $(DIST) ## Builds bin/onair.
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/onair ./cmd/onair

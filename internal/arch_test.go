@@ -26,14 +26,21 @@ var allowed = map[string][]string{
 	"media/fmp4":      {"media", "media/bitstream", "fault"},
 	"media/flv":       {"media", "media/bitstream", "fault"},
 	"media/mediatest": {"media", "media/bitstream"},
+	"media/ts":        {"media", "media/bitstream", "fault"},
 	"wire/rtmp":       {"media", "media/bitstream", "media/flv", "fault"},
+	"wire/srt":        {"media", "media/bitstream", "media/ts", "fault"},
+	"wire/rtc":        {"media", "media/bitstream", "fault"},
 	// L2: the hub, and control beside the path.
 	"hub":                     {"media", "event", "fault"},
 	"control/store":           {"event", "fault"},
 	"control/store/storetest": {"control/store", "event", "fault"},
 	"control/auth":            {"control/store", "event", "fault"},
+	// The doctor listens to what a publisher sends, before anything is repaired.
+	"control/doctor": {"media", "media/bitstream", "event", "fault"},
+	"control/golive": {"fault"},
 	// L3: what moves media between the wire and the hub, and what viewers touch.
 	"ingest":       {"hub", "media", "media/bitstream", "event", "fault"},
+	"ingest/pull":  {"ingest", "hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
 	"deliver/pack": {"hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
 	"deliver/hls":  {"deliver/pack", "hub", "media", "event", "fault"},
 	// The hub and what it needs are for its tests, which compare it with net/http.
@@ -41,7 +48,7 @@ var allowed = map[string][]string{
 	"deliver/play":     {"hub", "media", "event", "fault"},
 	"testcard":         {"media", "media/fmp4", "fault"},
 	// L3': the API and the pages: snapshots and services only.
-	"control/api": {"hub", "media", "control/auth", "control/store", "event", "fault"},
+	"control/api": {"hub", "media", "control/auth", "control/doctor", "control/store", "event", "fault"},
 	"control/web": {"fault"},
 	// L4: the composition root. Nobody but cmd imports it.
 	"node": {"..."},
@@ -50,7 +57,9 @@ var allowed = map[string][]string{
 // thirdParty says which package alone may import a module whose types stay inside it.
 var thirdParty = map[string][]string{
 	"github.com/bluenviron/gortmplib":   {"wire/rtmp"},
-	"github.com/bluenviron/mediacommon": {"media/bitstream", "media/mediatest"},
+	"github.com/bluenviron/mediacommon": {"media/bitstream", "media/mediatest", "media/ts"},
+	"github.com/datarhei/gosrt":         {"wire/srt"},
+	"github.com/pion":                   {"wire/rtc"},
 	"github.com/Eyevinn/mp4ff":          {"media/fmp4", "deliver/pack"},
 	"github.com/Eyevinn/hls-m3u8":       {"deliver/hls"},
 	"github.com/danielgtaylor/huma":     {"control/api"},

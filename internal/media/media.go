@@ -124,6 +124,9 @@ type Track struct {
 	CodecString string
 	// Language is a BCP 47 tag; empty if not told.
 	Language string
+	// Rendition names the feed of its stream that the track belongs to, such as "720p",
+	// when a publisher sends several renditions of one picture; empty is the source's feed.
+	Rendition string
 }
 
 // Kind tells whether the track carries pictures or sound.
