@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"media/mediatest": {"media", "media/bitstream"},
 	"media/ts":        {"media", "media/bitstream", "fault"},
 	"wire/rtmp":       {"media", "media/bitstream", "media/flv", "fault"},
+	"wire/guard":      {"fault"},
 	"wire/srt":        {"media", "media/bitstream", "media/ts", "fault"},
 	"wire/rtc":        {"media", "media/bitstream", "fault"},
 	// L2: the hub, and control beside the path.
