@@ -29,6 +29,8 @@ type StreamConnected struct {
 	Session  string `json:"session_id"`
 	Protocol string `json:"protocol"`
 	Encoder  string `json:"encoder,omitempty"`
+	// Backup is set when it came as the stream's backup.
+	Backup bool `json:"backup"`
 }
 
 // StreamActive says that media is arriving and can be watched.
@@ -40,6 +42,19 @@ type StreamActive struct {
 	TookOver bool `json:"took_over"`
 	// Resumed is set when the stream was waiting for its publisher to come back.
 	Resumed bool `json:"resumed"`
+	// Backup is set when it is the stream's backup encoder that is on the air now.
+	Backup bool `json:"backup"`
+}
+
+// StreamStandby says that the stream has a second encoder that is ready to take over, or,
+// if Ready is false, that it has none any more.
+type StreamStandby struct {
+	StreamID string `json:"live_stream_id"`
+	Session  string `json:"session_id"`
+	// Backup is set if it came as the stream's backup; else it is the main encoder, and the
+	// backup is on the air.
+	Backup bool `json:"backup"`
+	Ready  bool `json:"ready"`
 }
 
 // StreamReconnecting says that the publisher was lost and the stream waits for it.
@@ -86,6 +101,9 @@ func (StreamConnected) Type() string { return "live_stream.connected" }
 // Type returns "live_stream.active".
 func (StreamActive) Type() string { return "live_stream.active" }
 
+// Type returns "live_stream.standby".
+func (StreamStandby) Type() string { return "live_stream.standby" }
+
 // Type returns "live_stream.reconnecting".
 func (StreamReconnecting) Type() string { return "live_stream.reconnecting" }
 
@@ -106,6 +124,9 @@ func (e StreamConnected) Stream() string { return e.StreamID }
 
 // Stream returns the live stream's id.
 func (e StreamActive) Stream() string { return e.StreamID }
+
+// Stream returns the live stream's id.
+func (e StreamStandby) Stream() string { return e.StreamID }
 
 // Stream returns the live stream's id.
 func (e StreamReconnecting) Stream() string { return e.StreamID }

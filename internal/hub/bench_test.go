@@ -44,7 +44,7 @@ func fanOut(b *testing.B, readers int) {
 	all := make(chan struct{}, 1)
 	due.Store(int64(readers))
 	for range readers {
-		r := p.feed.NewReader(ReaderOptions{Name: "bench"})
+		r := p.stream.Feed().NewReader(ReaderOptions{Name: "bench"})
 		wg.Go(func() {
 			defer r.Close()
 			for {

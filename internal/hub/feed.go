@@ -82,9 +82,9 @@ func (f *Feed) Tracks() []*media.Track {
 // head is the number that the next packet gets.
 func (f *Feed) head() uint64 { return f.tail + uint64(f.slots.len()) }
 
-// write appends p. It returns the channel to close when the lock is released, if
-// somebody waits for a packet.
-func (f *Feed) write(p *media.Packet) (wake chan struct{}, err error) {
+// write appends p; filler is not counted as received. It returns the channel to close
+// when the lock is released, if somebody waits for a packet.
+func (f *Feed) write(p *media.Packet, filler bool) (wake chan struct{}, err error) {
 	t := f.track(p.Track)
 	if t == nil {
 		return nil, fault.New(fault.TooMany, "write packet", f.stream.name,
@@ -101,9 +101,13 @@ func (f *Feed) write(p *media.Packet) (wake chan struct{}, err error) {
 		now = time.Now()
 	}
 	dts := p.Track.Duration(p.DTS)
-	f.ends = max(f.ends, t.add(p, dts, now))
+	if filler {
+		f.ends = max(f.ends, max(dts, p.Track.Duration(p.PTS))+p.Track.Duration(p.Duration))
+	} else {
+		f.ends = max(f.ends, t.add(p, dts, now))
+		f.received += uint64(len(p.Data))
+	}
 	f.arrived = now
-	f.received += uint64(len(p.Data))
 	f.clock = max(f.clock, dts)
 	if f.opensGroup(p, video) {
 		f.groups.push(group{seq: f.head(), clock: f.clock})
@@ -111,6 +115,7 @@ func (f *Feed) write(p *media.Packet) (wake chan struct{}, err error) {
 	f.slots.push(slot{p: p, clock: f.clock})
 	f.grow(len(p.Data) + packetOverhead)
 	f.trim()
+	f.stream.trim()
 	wake, f.wake = f.wake, nil
 	return wake, nil
 }
@@ -155,7 +160,7 @@ func (f *Feed) opensGroup(p *media.Packet, video bool) bool {
 	return p.Key
 }
 
-// trim takes the oldest groups until the feed is within its bounds.
+// trim takes the oldest groups until the feed is within its bound of time.
 func (f *Feed) trim() {
 	h := f.stream.hub
 	for f.slots.len() > 0 && f.rest() > 0 && f.clock-f.slots.at(0).clock > h.cfg.MaxFeedDuration {
@@ -167,19 +172,23 @@ func (f *Feed) trim() {
 		f.dropGroup()
 		h.metrics.droppedTime.Inc()
 	}
-	for limit := h.feedLimit(); f.bytes > limit; {
-		switch {
-		case f.rest() > 0:
-			f.pop()
-		case f.groups.len() > 1:
-			f.dropGroup()
-			h.metrics.droppedBytes.Inc()
-		default:
-			// One group alone is too large. It is closed to joiners and becomes a
-			// sliding window for those who follow it closely.
-			f.groups.pop()
-			h.metrics.droppedOversize.Inc()
-		}
+}
+
+// shrink takes the least that may be taken: the rest of a group, or the oldest group. The
+// feed is not empty.
+func (f *Feed) shrink() {
+	m := f.stream.hub.metrics
+	switch {
+	case f.rest() > 0:
+		f.pop()
+	case f.groups.len() > 1:
+		f.dropGroup()
+		m.droppedBytes.Inc()
+	default:
+		// One group alone is too large. It is closed to joiners and becomes a
+		// sliding window for those who follow it closely.
+		f.groups.pop()
+		m.droppedOversize.Inc()
 	}
 }
 
@@ -209,22 +218,15 @@ func (f *Feed) pop() {
 // grow accounts for bytes that came or went.
 func (f *Feed) grow(n int) {
 	f.bytes += n
+	f.stream.bytes += n
 	f.stream.hub.bytes.Add(int64(n))
 }
 
 // claim readies the feed for another publisher: its video begins with key packets.
-func (f *Feed) claim(announced []*media.Track) {
+func (f *Feed) claim() {
 	clear(f.tracks)
 	f.tracks = f.tracks[:0]
 	f.hasLead = false
-	for _, t := range announced {
-		f.track(t)
-	}
-}
-
-// position tells where the media that was written ends.
-func (f *Feed) position() (Position, bool) {
-	return Position{Media: f.ends, At: f.arrived}, !f.arrived.IsZero()
 }
 
 // end closes the feed for writing and returns the channel to close, if any. What it
@@ -233,7 +235,6 @@ func (f *Feed) end() (wake chan struct{}) {
 	f.over = true
 	h := f.stream.hub
 	h.bytes.Add(-int64(f.bytes))
-	h.feeds.Add(-1)
 	wake, f.wake = f.wake, nil
 	return wake
 }

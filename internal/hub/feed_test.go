@@ -24,7 +24,7 @@ func TestOldGroupsLeaveWhole(t *testing.T) {
 	p := mustPublish(t, h, "s", PublishOptions{})
 	v := videoTrack(1)
 	writeGroups(t, p, v, 0, 150, 25, 100) // six groups of 1 s
-	f := p.feed
+	f := p.stream.Feed()
 	if diff := cmp.Diff([]int64{3000, 4000, 5000}, groupStarts(f)); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}
@@ -41,7 +41,7 @@ func TestKeysFarApartStillAllowJoining(t *testing.T) {
 	p := mustPublish(t, h, "s", PublishOptions{})
 	v := videoTrack(1)
 	writeGroups(t, p, v, 0, 900, 250, 100) // groups of 10 s, the last one of 6 s
-	if diff := cmp.Diff([]int64{20000, 30000}, groupStarts(p.feed)); diff != "" {
+	if diff := cmp.Diff([]int64{20000, 30000}, groupStarts(p.stream.Feed())); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}
 }
@@ -53,10 +53,10 @@ func TestBoundInBytes(t *testing.T) {
 	v := videoTrack(1)
 	for i := range 200 {
 		mustWrite(t, p, pkt(v, int64(i)*40, i%10 == 0, size))
-		if p.feed.bytes > 2<<20 {
-			t.Fatalf("%d bytes kept after packet %d", p.feed.bytes, i)
+		if p.stream.Feed().bytes > 2<<20 {
+			t.Fatalf("%d bytes kept after packet %d", p.stream.Feed().bytes, i)
 		}
-		if first := p.feed.slots.at(0).p; !first.Key {
+		if first := p.stream.Feed().slots.at(0).p; !first.Key {
 			t.Fatalf("the ring begins with %d, which is no key", first.DTS)
 		}
 	}
@@ -71,13 +71,13 @@ func TestOversizeGroupIsGivenUp(t *testing.T) {
 	p := mustPublish(t, h, "s", PublishOptions{})
 	v := videoTrack(1)
 	mustWrite(t, p, pkt(v, 0, true, size))
-	near := p.feed.NewReader(ReaderOptions{})
-	far := p.feed.NewReader(ReaderOptions{})
+	near := p.stream.Feed().NewReader(ReaderOptions{})
+	far := p.stream.Feed().NewReader(ReaderOptions{})
 	next := int64(0)
 	for i := int64(1); i < 100; i++ {
 		mustWrite(t, p, pkt(v, i*40, false, size))
-		if p.feed.bytes > 1<<20 {
-			t.Fatalf("%d bytes kept after packet %d", p.feed.bytes, i)
+		if p.stream.Feed().bytes > 1<<20 {
+			t.Fatalf("%d bytes kept after packet %d", p.stream.Feed().bytes, i)
 		}
 		// Who follows closely does not notice.
 		for _, dts := range drain(t, near) {
@@ -90,7 +90,7 @@ func TestOversizeGroupIsGivenUp(t *testing.T) {
 	if got := testutil.ToFloat64(h.metrics.droppedOversize); got != 1 {
 		t.Errorf("%v groups given up, want 1", got)
 	}
-	joiner := p.feed.NewReader(ReaderOptions{From: OldestKept})
+	joiner := p.stream.Feed().NewReader(ReaderOptions{From: OldestKept})
 	if got := drain(t, joiner); got != nil {
 		t.Errorf("joined in mid-group at %v", got)
 	}
@@ -111,8 +111,8 @@ func TestPacketLargerThanTheBound(t *testing.T) {
 	p := mustPublish(t, h, "s", PublishOptions{})
 	v := videoTrack(1)
 	mustWrite(t, p, pkt(v, 0, true, 100), pkt(v, 40, false, 2<<20), pkt(v, 80, false, 100))
-	if p.feed.bytes > 1<<20 || p.feed.groups.len() != 0 {
-		t.Errorf("kept %d bytes and %d groups", p.feed.bytes, p.feed.groups.len())
+	if p.stream.Feed().bytes > 1<<20 || p.stream.Feed().groups.len() != 0 {
+		t.Errorf("kept %d bytes and %d groups", p.stream.Feed().bytes, p.stream.Feed().groups.len())
 	}
 }
 
@@ -123,7 +123,7 @@ func TestTinyKeysAreBoundedInNumber(t *testing.T) {
 	for range 50_000 {
 		mustWrite(t, p, pkt(v, 0, true, 0))
 	}
-	if n := p.feed.slots.len(); n > 1<<20/packetOverhead {
+	if n := p.stream.Feed().slots.len(); n > 1<<20/packetOverhead {
 		t.Errorf("%d empty packets kept", n)
 	}
 }
@@ -158,7 +158,7 @@ func TestAudioAloneIsGroupedBySeconds(t *testing.T) {
 	for ms := int64(0); ms < 3500; ms += 20 {
 		mustWrite(t, p, pkt(a, ms, true, 10))
 	}
-	if diff := cmp.Diff([]int64{0, 1000, 2000, 3000}, groupStarts(p.feed)); diff != "" {
+	if diff := cmp.Diff([]int64{0, 1000, 2000, 3000}, groupStarts(p.stream.Feed())); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}
 	// Video joins: from its key on it alone opens groups.
@@ -166,17 +166,17 @@ func TestAudioAloneIsGroupedBySeconds(t *testing.T) {
 	for ms := int64(3500); ms < 8000; ms += 20 {
 		mustWrite(t, p, pkt(a, ms, true, 10), pkt(v, ms, (ms-3500)%2000 == 0, 10))
 	}
-	if diff := cmp.Diff([]int64{0, 1000, 2000, 3000, 3500, 5500, 7500}, groupStarts(p.feed)); diff != "" {
+	if diff := cmp.Diff([]int64{0, 1000, 2000, 3000, 3500, 5500, 7500}, groupStarts(p.stream.Feed())); diff != "" {
 		t.Errorf("groups with video (-want +got):\n%s", diff)
 	}
 	// Video stays away: after a while audio opens groups again.
 	for ms := int64(8000); ms < 21000; ms += 20 {
 		mustWrite(t, p, pkt(a, ms, true, 10))
 	}
-	if got := groupStarts(p.feed); got[len(got)-1] < 19000 {
+	if got := groupStarts(p.stream.Feed()); got[len(got)-1] < 19000 {
 		t.Errorf("groups after video went away: %v", got)
 	}
-	r := p.feed.NewReader(ReaderOptions{})
+	r := p.stream.Feed().NewReader(ReaderOptions{})
 	drain(t, r)
 	mustWrite(t, p, pkt(v, 21000, false, 10))
 	if got := drain(t, r); got != nil {
@@ -194,7 +194,7 @@ func TestSeveralVideoTracksMakeOneGroup(t *testing.T) {
 			mustWrite(t, p, pkt(lo, i*40, i%25 == 0, 10))
 		}
 	}
-	if diff := cmp.Diff([]int64{0, 1000, 2000}, groupStarts(p.feed)); diff != "" {
+	if diff := cmp.Diff([]int64{0, 1000, 2000}, groupStarts(p.stream.Feed())); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}
 	if got := testutil.ToFloat64(h.metrics.undecodable); got != 21 {
@@ -204,7 +204,7 @@ func TestSeveralVideoTracksMakeOneGroup(t *testing.T) {
 	for ms := int64(3000); ms < 16000; ms += 40 {
 		mustWrite(t, p, pkt(lo, ms, ms%1000 == 0, 10))
 	}
-	if got := groupStarts(p.feed); got[len(got)-1] < 15000 {
+	if got := groupStarts(p.stream.Feed()); got[len(got)-1] < 15000 {
 		t.Errorf("groups after the first track went away: %v", got)
 	}
 }
@@ -217,11 +217,11 @@ func TestNewParametersBeginWithAKey(t *testing.T) {
 	other.Version, other.Config = 1, []byte{2}
 	mustWrite(t, p, pkt(v, 0, true, 10), pkt(&same, 40, false, 10), pkt(&other, 80, false, 10),
 		pkt(&other, 120, true, 10), pkt(&other, 160, false, 10))
-	r := p.feed.NewReader(ReaderOptions{From: OldestKept})
+	r := p.stream.Feed().NewReader(ReaderOptions{From: OldestKept})
 	if diff := cmp.Diff([]int64{0, 40, 120, 160}, drain(t, r)); diff != "" {
 		t.Errorf("packets (-want +got):\n%s", diff)
 	}
-	if got := p.feed.Tracks(); len(got) != 1 || got[0] != &other {
+	if got := p.stream.Feed().Tracks(); len(got) != 1 || got[0] != &other {
 		t.Errorf("tracks are %v", got)
 	}
 }

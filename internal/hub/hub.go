@@ -1,7 +1,7 @@
 // Package hub holds the streams that are on the air: who publishes each, and the
 // media that its readers pull.
 //
-// A Hub has Streams by name, a Stream has Feeds (one a rendition; today the source),
+// A Hub has Streams by name, a Stream has Feeds (one a rendition, the source first),
 // a Feed is a ring of immutable packets in groups, a Reader is a cursor into it. A
 // group is a video key packet and everything up to the next one; a feed without video
 // is cut into groups of a second. Groups are indivisible: joining begins at a group,
@@ -49,6 +49,11 @@ type PublishOptions struct {
 	// Tracks are the tracks that are known to come, so that whoever sees the stream
 	// begin knows what to wait for. More may follow.
 	Tracks []*media.Track
+	// Backup says that it is the stream's backup encoder that publishes.
+	Backup bool
+	// Standby, if set, describes the publisher that is ready to take the place of this
+	// one; nil if there is none. Snapshot calls it; it must not wait.
+	Standby func() *Publisher
 	// Repaired, if set, tells how many timestamps were repaired, by kind. Snapshot
 	// calls it; it must not wait.
 	Repaired func() map[string]int64
@@ -61,9 +66,9 @@ type Hub struct {
 	out     outbox
 	metrics *metrics
 
-	// bytes and feeds are over all living streams and decide the fair share.
-	bytes atomic.Int64
-	feeds atomic.Int64
+	// bytes and living are over all streams that did not end, and decide the fair share.
+	bytes  atomic.Int64
+	living atomic.Int64
 
 	mu      sync.Mutex
 	streams map[string]*Stream
@@ -125,17 +130,17 @@ func (h *Hub) streamFor(name string) (*Stream, error) {
 	h.serial++
 	s := newStream(h, name, h.serial)
 	h.streams[name] = s
-	h.feeds.Add(1)
+	h.living.Add(1)
 	return s, nil
 }
 
-// feedLimit is how many bytes a feed may keep: its own bound, or its share while all
-// feeds together are over theirs.
-func (h *Hub) feedLimit() int {
+// streamLimit is how many bytes a stream may keep: its own bound, or its share while all
+// streams together are over theirs.
+func (h *Hub) streamLimit() int {
 	if h.bytes.Load() <= int64(h.cfg.MaxTotalBytes) {
 		return h.cfg.MaxFeedBytes
 	}
-	return min(h.cfg.MaxFeedBytes, h.cfg.MaxTotalBytes/max(1, int(h.feeds.Load())))
+	return min(h.cfg.MaxFeedBytes, h.cfg.MaxTotalBytes/max(1, int(h.living.Load())))
 }
 
 // announce wakes the watchers.

@@ -25,7 +25,7 @@ func TestTakeover(t *testing.T) {
 	old := mustPublish(t, h, "s", PublishOptions{Session: "1"})
 	v := videoTrack(1)
 	writeGroups(t, old, v, 0, 30, 25, 10)
-	r := old.feed.NewReader(ReaderOptions{From: OldestKept})
+	r := old.stream.Feed().NewReader(ReaderOptions{From: OldestKept})
 	drain(t, r)
 
 	niu := mustPublish(t, h, "s", PublishOptions{Session: "2", LatencyMode: media.LatencyUltra})
@@ -147,7 +147,7 @@ func TestEndings(t *testing.T) {
 				if h.Kick("s", kicked) != (tt.state == Lingering) || h.Kick("nobody", kicked) {
 					t.Error("Kick ended what was not there")
 				}
-				if got := h.feeds.Load(); got != 0 {
+				if got := h.living.Load(); got != 0 {
 					t.Errorf("%d feeds counted at the end", got)
 				}
 			})
@@ -227,7 +227,7 @@ func TestCyclesLeaveNothing(t *testing.T) {
 	v := videoTrack(1)
 	cycle := func() {
 		p := mustPublish(t, h, "s", PublishOptions{Linger: time.Hour})
-		r := p.feed.NewReader(ReaderOptions{Name: "test"})
+		r := p.stream.Feed().NewReader(ReaderOptions{Name: "test"})
 		writeGroups(t, p, v, 0, 50, 25, 20_000)
 		p2 := mustPublish(t, h, "s", PublishOptions{Linger: time.Hour})
 		p2.End(errLost)

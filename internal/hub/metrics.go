@@ -10,8 +10,8 @@ import (
 type metrics struct {
 	droppedBytes, droppedTime, droppedOversize prometheus.Counter
 
-	undecodable, takeovers, refused prometheus.Counter
-	lag, lost                       *prometheus.CounterVec
+	undecodable, takeovers, refused, noFeed prometheus.Counter
+	lag, lost                               *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, h *Hub) *metrics {
@@ -21,7 +21,7 @@ func newMetrics(reg prometheus.Registerer, h *Hub) *metrics {
 	}, func() float64 { return float64(h.bytes.Load()) })
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "onair_hub_streams", Help: "Streams that are live or wait for their publisher.",
-	}, func() float64 { return float64(h.feeds.Load()) })
+	}, func() float64 { return float64(h.living.Load()) })
 	dropped := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "onair_hub_groups_dropped_total",
 		Help: "Groups that left a feed: by age (time), because of its bound in bytes (bytes), or because one alone was larger (oversize).",
@@ -38,6 +38,9 @@ func newMetrics(reg prometheus.Registerer, h *Hub) *metrics {
 		}),
 		refused: f.NewCounter(prometheus.CounterOpts{
 			Name: "onair_hub_streams_refused_total", Help: "Publishers refused because the hub carries as many streams as it may.",
+		}),
+		noFeed: f.NewCounter(prometheus.CounterOpts{
+			Name: "onair_hub_renditions_refused_total", Help: "Packets refused because their stream has as many renditions as it may.",
 		}),
 		lag: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "onair_hub_reader_lag_total", Help: "Times a reader was too far behind and went on at the newest key.",

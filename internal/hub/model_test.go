@@ -123,7 +123,7 @@ func TestReaderAgainstAPlainSlice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := p.feed
+		f := p.stream.Feed()
 		type pair struct {
 			real *Reader
 			want *modelReader

@@ -21,7 +21,6 @@ type Position struct {
 // Publication is a publisher's place on a stream. It is a media.Sink.
 type Publication struct {
 	stream  *Stream
-	feed    *Feed
 	options PublishOptions
 	since   time.Time
 	resume  Position
@@ -33,12 +32,14 @@ type Publication struct {
 
 var _ media.Sink = (*Publication)(nil)
 
-// WritePacket appends p to the stream's source feed. It never waits. Video packets
+// WritePacket appends p to the feed of its track's rendition, which is made on its first
+// use. It never waits. Video packets
 // before a track's first key packet, and between a change of parameters and the next
 // key packet, are left out and counted: nothing could be decoded from them.
 //
 // After the publication is over it returns why: ErrTakenOver, Kick's error, or
-// io.ErrClosedPipe after End. fault.TooMany is more tracks than a feed may have.
+// io.ErrClosedPipe after End. fault.TooMany is more tracks than a feed, or
+// more feeds than a stream may have.
 func (p *Publication) WritePacket(_ context.Context, pkt *media.Packet) error {
 	if pkt == nil || pkt.Track == nil || pkt.Track.Timescale <= 0 {
 		return fault.New(fault.Internal, "write packet", p.stream.name, "a packet without a track or timescale", "")
@@ -50,13 +51,46 @@ func (p *Publication) WritePacket(_ context.Context, pkt *media.Packet) error {
 		s.mu.Unlock()
 		return err
 	}
-	wake, err := p.feed.write(pkt)
+	wake, err := s.write(pkt, false)
 	s.mu.Unlock()
 	if wake != nil {
 		close(wake)
 	}
 	return err
 }
+
+// Fill appends a packet that the publisher did not send: what keeps the timeline going
+// while it is silent, or while the stream lingers for it. It is not counted as received.
+// The errors are those of WritePacket.
+func (p *Publication) Fill(pkt *media.Packet) error {
+	s := p.stream
+	s.mu.Lock()
+	if s.pub != p && s.awaited != p {
+		err := p.err
+		s.mu.Unlock()
+		return err
+	}
+	wake, err := s.write(pkt, true)
+	s.mu.Unlock()
+	if wake != nil {
+		close(wake)
+	}
+	return err
+}
+
+// write appends a packet to the feed of its rendition; the lock is held.
+func (s *Stream) write(pkt *media.Packet, filler bool) (wake chan struct{}, err error) {
+	f := s.feedOf(pkt.Track.Rendition)
+	if f == nil {
+		s.hub.metrics.noFeed.Inc()
+		return nil, fault.New(fault.TooMany, "write packet", s.name,
+			"more than 8 renditions in one stream", "Send fewer renditions of the picture")
+	}
+	return f.write(pkt, filler)
+}
+
+// Stream returns the stream that is published on.
+func (p *Publication) Stream() *Stream { return p.stream }
 
 // Resume tells where the stream's timeline stood when this publication began; false on
 // a stream that has had no media yet.

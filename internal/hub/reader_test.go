@@ -18,7 +18,7 @@ func TestJoining(t *testing.T) {
 	h, _ := newTestHub(nil)
 	p := mustPublish(t, h, "s", PublishOptions{})
 	v := videoTrack(1)
-	early := p.feed.NewReader(ReaderOptions{})
+	early := p.stream.Feed().NewReader(ReaderOptions{})
 	if got := drain(t, early); got != nil {
 		t.Errorf("read %v from an empty feed", got)
 	}
@@ -27,7 +27,7 @@ func TestJoining(t *testing.T) {
 		NewestKey:  {240},
 		OldestKept: {0, 40, 80, 120, 160, 200, 240},
 	} {
-		if diff := cmp.Diff(want, drain(t, p.feed.NewReader(ReaderOptions{From: from}))); diff != "" {
+		if diff := cmp.Diff(want, drain(t, p.stream.Feed().NewReader(ReaderOptions{From: from}))); diff != "" {
 			t.Errorf("from %d (-want +got):\n%s", from, diff)
 		}
 	}
@@ -41,7 +41,7 @@ func TestLagIsToldOnce(t *testing.T) {
 	p := mustPublish(t, h, "s", PublishOptions{})
 	v := videoTrack(1)
 	writeGroups(t, p, v, 0, 1, 25, 10)
-	r := p.feed.NewReader(ReaderOptions{Name: "test", MaxLag: second})
+	r := p.stream.Feed().NewReader(ReaderOptions{Name: "test", MaxLag: second})
 	writeGroups(t, p, v, 40, 24, 99, 10) // keys at 40 only: nothing newer than what it reads
 	writeGroups(t, p, v, 1000, 60, 25, 10)
 	if diff := cmp.Diff([]int64{-1, 3000, 3040, 3080, 3120, 3160, 3200, 3240, 3280, 3320, 3360}, drain(t, r)); diff != "" {
@@ -63,7 +63,7 @@ func TestLongGroupIsNoLag(t *testing.T) {
 	p := mustPublish(t, h, "s", PublishOptions{})
 	v := videoTrack(1)
 	writeGroups(t, p, v, 0, 250, 250, 10)
-	r := p.feed.NewReader(ReaderOptions{MaxLag: second / 2})
+	r := p.stream.Feed().NewReader(ReaderOptions{MaxLag: second / 2})
 	if got := drain(t, r); len(got) != 250 {
 		t.Errorf("read %d packets of a group of 250: %v", len(got), got)
 	}
@@ -74,7 +74,7 @@ func TestReadWaitsAndIsCancelled(t *testing.T) {
 		h, _ := newTestHub(nil)
 		p := mustPublish(t, h, "s", PublishOptions{})
 		v := videoTrack(1)
-		r := p.feed.NewReader(ReaderOptions{})
+		r := p.stream.Feed().NewReader(ReaderOptions{})
 		got := make(chan error, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { _, err := r.ReadPacket(ctx); got <- err }()
@@ -103,8 +103,8 @@ func TestReadWaitsAndIsCancelled(t *testing.T) {
 		if _, err := r.ReadPacket(t.Context()); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("read after Close returned %v", err)
 		}
-		if p.feed.readers != 0 {
-			t.Errorf("%d readers counted", p.feed.readers)
+		if p.stream.Feed().readers != 0 {
+			t.Errorf("%d readers counted", p.stream.Feed().readers)
 		}
 	})
 }
@@ -113,7 +113,7 @@ func TestWhatIsKeptIsReadBeforeTheEnd(t *testing.T) {
 	h, _ := newTestHub(nil)
 	p := mustPublish(t, h, "s", PublishOptions{})
 	writeGroups(t, p, videoTrack(1), 0, 50, 25, 10)
-	r := p.feed.NewReader(ReaderOptions{From: OldestKept})
+	r := p.stream.Feed().NewReader(ReaderOptions{From: OldestKept})
 	p.End(nil)
 	n := 0
 	for {
@@ -136,7 +136,7 @@ func TestWhatIsKeptIsReadBeforeTheEnd(t *testing.T) {
 func TestReadersAndTakeoversTogether(t *testing.T) {
 	h, _ := newTestHub(func(c *Config) { c.MaxFeedBytes, c.MaxFeedDuration = 1<<20, second })
 	first := mustPublish(t, h, "s", PublishOptions{})
-	feed := first.feed
+	feed := first.stream.Feed()
 	var wg sync.WaitGroup
 	for i := range 20 {
 		r := feed.NewReader(ReaderOptions{Name: "test", MaxLag: second / 4, From: Start(i % 2)})
@@ -193,7 +193,7 @@ func TestAfterAGapEveryVideoTrackBeginsWithAKey(t *testing.T) {
 	p := mustPublish(t, h, "s", PublishOptions{})
 	hi, lo := videoTrack(1), videoTrack(3)
 	mustWrite(t, p, pkt(hi, 0, true, 1), pkt(lo, 1, true, 1))
-	r := p.feed.NewReader(ReaderOptions{MaxLag: second})
+	r := p.stream.Feed().NewReader(ReaderOptions{MaxLag: second})
 	drain(t, r)
 	mustWrite(t, p, pkt(hi, 10, false, 1), pkt(hi, 2000, true, 1), pkt(lo, 2001, false, 1), pkt(lo, 2040, true, 1), pkt(lo, 2080, false, 1))
 	if diff := cmp.Diff([]int64{-1, 2000, 2040, 2080}, drain(t, r)); diff != "" {
@@ -210,12 +210,12 @@ func TestR7AReaderThatStopsCostsNothing(t *testing.T) {
 	p := mustPublish(t, h, "s", PublishOptions{})
 	v := videoTrack(1)
 	mustWrite(t, p, pkt(v, 0, true, size))
-	stalled := p.feed.NewReader(ReaderOptions{Name: "stalled"})
+	stalled := p.stream.Feed().NewReader(ReaderOptions{Name: "stalled"})
 	defer stalled.Close()
 	for i := int64(1); i < 10*limit/size; i++ {
 		mustWrite(t, p, pkt(v, i*40, i%10 == 0, size))
-		if p.feed.bytes > limit {
-			t.Fatalf("%d bytes kept, more than %d", p.feed.bytes, limit)
+		if p.stream.Feed().bytes > limit {
+			t.Fatalf("%d bytes kept, more than %d", p.stream.Feed().bytes, limit)
 		}
 	}
 	_, err := stalled.ReadPacket(t.Context())

@@ -16,7 +16,9 @@ type Snapshot struct {
 	// Publisher is who publishes; nil unless Live.
 	Publisher   *Publisher
 	LatencyMode media.LatencyMode
-	// Tracks are those of the newest publisher.
+	// Standby is the publisher that is ready to take the place of Publisher; nil if there is none.
+	Standby *Publisher
+	// Tracks are those of the newest publisher, the source's first.
 	Tracks []TrackSnapshot
 	// Bitrate is the sum over the tracks, in bits a second.
 	Bitrate float64
@@ -32,13 +34,17 @@ type Snapshot struct {
 // Publisher describes who publishes.
 type Publisher struct {
 	Session, Protocol, Peer, Encoder string
+	// Backup is set if it came as the stream's backup.
+	Backup bool
 	// Since is when this publisher came.
 	Since time.Time
 }
 
 // TrackSnapshot is what is being received on one track.
 type TrackSnapshot struct {
-	ID          int
+	ID int
+	// Rendition names the feed the track is in; empty is the source's.
+	Rendition   string
 	Kind        media.Kind
 	Codec       media.Codec
 	CodecString string
@@ -62,23 +68,25 @@ func (s *Stream) Snapshot() Snapshot {
 	now := time.Now()
 	s.mu.Lock()
 	out := Snapshot{Name: s.name, State: s.state, Since: s.since, Reason: s.reason, LatencyMode: s.last.LatencyMode}
-	repaired := s.last.Repaired
+	repaired, standby := s.last.Repaired, s.last.Standby
 	if p := s.pub; p != nil {
 		o := p.options
-		out.Publisher = &Publisher{Session: o.Session, Protocol: o.Protocol, Peer: o.Peer, Encoder: o.Encoder, Since: p.since}
+		out.Publisher = &Publisher{Session: o.Session, Protocol: o.Protocol, Peer: o.Peer, Encoder: o.Encoder, Backup: o.Backup, Since: p.since}
 	}
 	for _, f := range s.feeds {
 		out.Readers += f.readers
-	}
-	f := s.Feed()
-	out.Bytes, out.Kept = f.received, f.bytes
-	out.Tracks = make([]TrackSnapshot, len(f.tracks))
-	for i := range f.tracks {
-		t := &f.tracks[i]
-		out.Tracks[i] = t.snapshot(now)
-		out.Bitrate += out.Tracks[i].Bitrate
+		out.Bytes += f.received
+		out.Kept += f.bytes
+		for i := range f.tracks {
+			t := f.tracks[i].snapshot(now)
+			out.Tracks = append(out.Tracks, t)
+			out.Bitrate += t.Bitrate
+		}
 	}
 	s.mu.Unlock()
+	if standby != nil {
+		out.Standby = standby()
+	}
 	if repaired != nil {
 		out.Repaired = repaired()
 	}

@@ -101,7 +101,7 @@ func (t *trackStats) interval() time.Duration {
 func (t *trackStats) snapshot(now time.Time) TrackSnapshot {
 	tr := t.track
 	out := TrackSnapshot{
-		ID: tr.ID, Kind: tr.Kind(), Codec: tr.Codec, CodecString: tr.CodecString,
+		ID: tr.ID, Rendition: tr.Rendition, Kind: tr.Kind(), Codec: tr.Codec, CodecString: tr.CodecString,
 		Width: tr.Width, Height: tr.Height, FrameRate: tr.FrameRate,
 		SampleRate: tr.SampleRate, Channels: tr.Channels,
 		KeyframeInterval: t.interval(), Packets: t.packets,

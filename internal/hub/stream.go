@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,15 +14,24 @@ import (
 // SourceFeed is the name of the feed that carries what the publisher sends.
 const SourceFeed = "source"
 
+// maxFeeds is the most renditions of one stream.
+const maxFeeds = 8
+
 // Stream is one broadcast, from the first publisher until it ended for good.
 type Stream struct {
 	hub    *Hub
 	name   string
 	serial uint64
-	feeds  map[string]*Feed // by name; fixed when the stream is made
-	done   chan struct{}    // closed when Ended
+	done   chan struct{} // closed when Ended
+	source *Feed
 
-	mu    sync.Mutex
+	mu sync.Mutex
+	// feeds begins with the source; grown is closed when one is added and nil while
+	// nobody asked.
+	feeds []*Feed
+	grown chan struct{}
+	bytes int // in all feeds
+
 	state State
 	since time.Time // when the broadcast began
 	pub   *Publication
@@ -36,7 +46,8 @@ type Stream struct {
 
 func newStream(h *Hub, name string, serial uint64) *Stream {
 	s := &Stream{hub: h, name: name, serial: serial, done: make(chan struct{}), since: time.Now()}
-	s.feeds = map[string]*Feed{SourceFeed: newFeed(s, SourceFeed)}
+	s.source = newFeed(s, SourceFeed)
+	s.feeds = []*Feed{s.source}
 	return s
 }
 
@@ -71,7 +82,89 @@ func (s *Stream) LatencyMode() media.LatencyMode {
 }
 
 // Feed returns the source feed: the publisher's own audio and video.
-func (s *Stream) Feed() *Feed { return s.feeds[SourceFeed] }
+func (s *Stream) Feed() *Feed { return s.source }
+
+// Feeds returns the stream's feeds, one a rendition that the publisher sends: the source
+// first, then the others in the order in which they began.
+func (s *Stream) Feeds() []*Feed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.feeds)
+}
+
+// FeedsChanged returns a channel that is closed when a feed is added. Ask for it before
+// Feeds, and again after it was closed.
+func (s *Stream) FeedsChanged() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.grown == nil {
+		s.grown = make(chan struct{})
+	}
+	return s.grown
+}
+
+// feedOf returns the feed of a rendition, a new one on its first use; nil if there are
+// too many.
+func (s *Stream) feedOf(rendition string) *Feed {
+	if rendition == "" {
+		return s.source
+	}
+	for _, f := range s.feeds[1:] {
+		if f.name == rendition {
+			return f
+		}
+	}
+	if len(s.feeds) == maxFeeds || rendition == SourceFeed {
+		return nil
+	}
+	f := newFeed(s, rendition)
+	s.feeds = append(s.feeds, f)
+	if s.grown != nil {
+		close(s.grown)
+		s.grown = nil
+	}
+	return f
+}
+
+// trim takes groups from the fullest feed until the stream is within its bound of bytes.
+func (s *Stream) trim() {
+	for limit := s.hub.streamLimit(); s.bytes > limit; {
+		fullest := s.source
+		for _, f := range s.feeds[1:] {
+			if f.bytes > fullest.bytes {
+				fullest = f
+			}
+		}
+		fullest.shrink()
+	}
+}
+
+// claim readies the feeds for another publisher.
+func (s *Stream) claim(announced []*media.Track) {
+	for _, f := range s.feeds {
+		f.claim()
+	}
+	for _, t := range announced {
+		if f := s.feedOf(t.Rendition); f != nil {
+			f.track(t)
+		}
+	}
+}
+
+// position tells where the media that was written ends.
+func (s *Stream) position() (p Position, ok bool) {
+	for _, f := range s.feeds {
+		if f.arrived.IsZero() {
+			continue
+		}
+		ok = true
+		p.Media = max(p.Media, f.ends)
+		if f.arrived.After(p.At) {
+			p.At = f.arrived
+		}
+	}
+	return p, ok
+}
 
 // publish puts a publisher on the stream; nil if the stream has ended. began is set
 // for the stream's first publisher.
@@ -88,14 +181,13 @@ func (s *Stream) publish(o PublishOptions) (p *Publication, began bool) {
 		s.pub.leave(ErrTakenOver)
 		s.hub.metrics.takeovers.Inc()
 	}
-	f := s.Feed()
-	p = &Publication{stream: s, feed: f, options: o, since: time.Now(), done: make(chan struct{})}
-	p.resume, p.resumes = f.position()
-	f.claim(o.Tracks)
+	p = &Publication{stream: s, options: o, since: time.Now(), done: make(chan struct{})}
+	p.resume, p.resumes = s.position()
+	s.claim(o.Tracks)
 	s.pub, s.last, s.reason = p, o, ""
 	s.hub.out.add(event.StreamActive{
 		StreamID: s.name, Session: o.Session, Protocol: o.Protocol,
-		TookOver: was == Live, Resumed: was == Lingering,
+		TookOver: was == Live, Resumed: was == Lingering, Backup: o.Backup,
 	})
 	s.mu.Unlock()
 	s.hub.out.flush()
@@ -117,8 +209,7 @@ func (s *Stream) lost(p *Publication, err error) {
 	s.pub = nil
 	s.reason = reasonOf(err)
 	p.leave(err)
-	s.awaited = p
-	s.linger = time.AfterFunc(linger, func() { s.expired(p) })
+	s.await(p)
 	s.hub.out.add(event.StreamReconnecting{
 		StreamID: s.name, Session: p.options.Session, Reason: s.reason, Until: time.Now().Add(linger),
 	})
@@ -157,6 +248,7 @@ func (s *Stream) stop(only *Publication, err error) bool {
 func (s *Stream) end(reason string) {
 	s.state = Ended
 	s.pub = nil
+	s.hub.living.Add(-1)
 	s.stopLinger()
 	s.hub.out.add(event.StreamIdle{StreamID: s.name, Reason: reason})
 	wakes := make([]chan struct{}, 0, len(s.feeds))
@@ -188,4 +280,10 @@ func reasonOf(err error) string {
 		return "the publisher stopped"
 	}
 	return err.Error()
+}
+
+// await starts the wait for a publisher that was lost.
+func (s *Stream) await(p *Publication) {
+	s.awaited = p
+	s.linger = time.AfterFunc(p.options.Linger, func() { s.expired(p) })
 }

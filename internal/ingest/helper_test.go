@@ -31,8 +31,9 @@ type step struct {
 
 // request is a scripted publisher. After its last step it says nothing any more.
 type request struct {
-	key   string
-	steps []step
+	key    string
+	backup bool
+	steps  []step
 
 	announced []*media.Track
 
@@ -46,6 +47,7 @@ type request struct {
 func (r *request) Protocol() string                 { return "rtmp" }
 func (r *request) Peer() net.Addr                   { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4711} }
 func (r *request) Key() string                      { return r.key }
+func (r *request) Backup() bool                     { return r.backup }
 func (r *request) Encoder() string                  { return "test" }
 func (r *request) Tracks() []*media.Track           { return r.announced }
 func (r *request) Accept(ctx context.Context) error { r.accepted = true; return ctx.Err() }

