@@ -2,11 +2,9 @@ package rtmp
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -47,7 +45,7 @@ type client struct {
 // dial connects to the server of an address of the form rtmp://HOST[:PORT]/APP/NAME and
 // creates a message stream. The last element of the path and the query are the name.
 // The text of an error never has the name in it, which is a secret for a publisher.
-func dial(ctx context.Context, op, address string) (*client, error) {
+func (d Dialer) dial(ctx context.Context, op, address string) (*client, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "rtmp" && u.Scheme != "rtmps" || u.Host == "" {
 		return nil, fault.New(fault.Invalid, op, "", "the address is not one of RTMP", "Write rtmp://HOST/live/KEY")
@@ -69,7 +67,7 @@ func dial(ctx context.Context, op, address string) (*client, error) {
 
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	nc, err := connectTCP(ctx, u)
+	nc, err := d.connect(ctx, u)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, op, u.Host, err, "Check the address, and that the server is running")
 	}
@@ -84,22 +82,6 @@ func dial(ctx context.Context, op, address string) (*client, error) {
 		return nil, broken(op+" to "+u.Host, err)
 	}
 	return c, nil
-}
-
-func connectTCP(ctx context.Context, u *url.URL) (net.Conn, error) {
-	port := u.Port()
-	if u.Scheme == "rtmps" {
-		if port == "" {
-			port = defaultTLSPort
-		}
-		d := tls.Dialer{Config: &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}}
-		return d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-	}
-	if port == "" {
-		port = defaultPort
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 }
 
 // open shakes hands, connects to the application and creates the message stream.

@@ -9,13 +9,14 @@ import (
 	"onair/internal/fault"
 )
 
-// Off is the value of Config.Listen that switches the server off.
+// Off is the value of Config.Listen and Config.ListenTLS that switches the listener off.
 const Off = "off"
 
 // Config has the settings of the Server.
 type Config struct {
 	Listen           string        `name:"rtmp" yaml:"rtmp" env:"ONAIR_RTMP" help:"Address to listen on for RTMP; off disables." default:":1935"`
-	HandshakeTimeout time.Duration `name:"rtmp-handshake-timeout" yaml:"rtmp-handshake-timeout" env:"ONAIR_RTMP_HANDSHAKE_TIMEOUT" help:"How long an RTMP client may take for its handshake." default:"5s"`
+	ListenTLS        string        `name:"rtmps" yaml:"rtmps" env:"ONAIR_RTMPS" help:"Address to listen on for RTMPS, such as :1936; needs a certificate." default:"off"`
+	HandshakeTimeout time.Duration `name:"rtmp-handshake-timeout" yaml:"rtmp-handshake-timeout" env:"ONAIR_RTMP_HANDSHAKE_TIMEOUT" help:"How long an RTMP client may take for its handshake, that of TLS included." default:"5s"`
 	PublishTimeout   time.Duration `name:"rtmp-publish-timeout" yaml:"rtmp-publish-timeout" env:"ONAIR_RTMP_PUBLISH_TIMEOUT" help:"How long an RTMP client may take from the handshake to its publish or play command." default:"10s"`
 	IdleTimeout      time.Duration `name:"rtmp-idle-timeout" yaml:"rtmp-idle-timeout" env:"ONAIR_RTMP_IDLE_TIMEOUT" help:"How long an RTMP encoder may send no media before its connection is closed." default:"20s"`
 	WriteTimeout     time.Duration `name:"rtmp-write-timeout" yaml:"rtmp-write-timeout" env:"ONAIR_RTMP_WRITE_TIMEOUT" help:"How long an RTMP client may take nothing that is sent to it before its connection is closed." default:"10s"`
@@ -27,6 +28,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Listen:           ":1935",
+		ListenTLS:        Off,
 		HandshakeTimeout: 5 * time.Second,
 		PublishTimeout:   10 * time.Second,
 		IdleTimeout:      20 * time.Second,
@@ -42,9 +44,15 @@ func (c Config) Validate() error {
 	bad := func(key, cause, hint string) {
 		problems = append(problems, fault.New(fault.Invalid, "set", key, cause, hint))
 	}
-	if c.Listen != Off {
-		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-			bad("rtmp", fmt.Sprintf("%q is not an address to listen on", c.Listen), "Write :1935, 127.0.0.1:1935 or off")
+	for _, l := range []struct{ key, value, hint string }{
+		{"rtmp", c.Listen, "Write :1935, 127.0.0.1:1935 or off"},
+		{"rtmps", c.ListenTLS, "Write :1936, 127.0.0.1:1936 or off"},
+	} {
+		if l.value == Off {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(l.value); err != nil {
+			bad(l.key, fmt.Sprintf("%q is not an address to listen on", l.value), l.hint)
 		}
 	}
 	for _, d := range []struct {

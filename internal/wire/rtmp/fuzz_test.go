@@ -143,7 +143,7 @@ func FuzzServerConn(f *testing.F) {
 		st := newStation()
 		st.admit = anyone
 		st.source = func() ([]*media.Track, media.Source) { return g.Tracks(), &slice{} }
-		srv.serve(context.Background(), &recording{Reader: io.MultiReader(bytes.NewReader(simpleHandshake()), bytes.NewReader(b))}, st)
+		srv.serve(context.Background(), &recording{Reader: io.MultiReader(bytes.NewReader(simpleHandshake()), bytes.NewReader(b))}, nil, st)
 		if st.ended != nil && !errors.Is(st.ended, io.EOF) && fault.KindOf(st.ended) == fault.Internal {
 			t.Fatal(st.ended)
 		}

@@ -63,8 +63,9 @@ func badVersion(v byte) error {
 	switch v {
 	case 6:
 		cause, hint = "the client asks for RTMPE", "Use an address that begins with rtmp://"
-	case 0x16:
-		cause, hint = "the client speaks TLS", "Use an address that begins with rtmp://, or the port for RTMPS"
+	case tlsRecord:
+		return &mixup{fault.New(fault.Invalid, "shake hands over", "RTMP", "the client speaks TLS on the port for plain RTMP",
+			"Use an address that begins with rtmp://, or the port for RTMPS")}
 	case 'G', 'P', 'H', 'O':
 		cause, hint = "the client speaks HTTP", "Use the HTTP port"
 	}

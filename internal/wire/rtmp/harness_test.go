@@ -163,7 +163,7 @@ func serve(t testing.TB, cfg Config, h Handler) *server {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	log := slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	srv, err := Listen(cfg, log, reg)
+	srv, err := Listen(cfg, nil, log, reg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,9 @@ func splitKey(tcURL, app, name string) (key, query string) {
 		base = app
 	}
 	base, q1, _ := strings.Cut(base, "?")
+	if q1 == "" {
+		_, q1, _ = strings.Cut(app, "?")
+	}
 	name, q2, _ := strings.Cut(name, "?")
 	query = strings.Trim(q2+"&"+q1, "&")
 

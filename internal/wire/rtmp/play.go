@@ -69,8 +69,8 @@ func (r *PlayRequest) listen() error {
 	}
 }
 
-// Protocol returns "rtmp".
-func (r *PlayRequest) Protocol() string { return "rtmp" }
+// Protocol returns "rtmp" or "rtmps".
+func (r *PlayRequest) Protocol() string { return r.se.protocol }
 
 // Peer is the player's address.
 func (r *PlayRequest) Peer() net.Addr { return r.se.peer }

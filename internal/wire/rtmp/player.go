@@ -16,11 +16,11 @@ type Player struct {
 	client *client
 }
 
-// DialPlay connects to rtmp://HOST[:PORT]/APP/NAME (or rtmps://) and plays. It announces
+// Play connects to rtmp://HOST[:PORT]/APP/NAME (or rtmps://) and plays. It announces
 // that it takes every codec the program knows. An error of the server has its
 // description as the text; see StatusCode.
-func DialPlay(ctx context.Context, address string) (*Player, error) {
-	c, err := dial(ctx, opPlay, address)
+func (d Dialer) Play(ctx context.Context, address string) (*Player, error) {
+	c, err := d.dial(ctx, opPlay, address)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/url"
+	"strconv"
 	"time"
 
 	"onair/internal/fault"
@@ -52,8 +54,8 @@ func (s *Server) servePublish(ctx context.Context, se *session, t target, h Hand
 	}
 }
 
-// Protocol returns "rtmp".
-func (r *PublishRequest) Protocol() string { return "rtmp" }
+// Protocol returns "rtmp" or "rtmps".
+func (r *PublishRequest) Protocol() string { return r.se.protocol }
 
 // Peer is the encoder's address.
 func (r *PublishRequest) Peer() net.Addr { return r.se.peer }
@@ -64,6 +66,14 @@ func (r *PublishRequest) Key() string { return r.target.key }
 
 // Query is the query of the encoder's address, not decoded. It may be a secret.
 func (r *PublishRequest) Query() string { return r.target.query }
+
+// Backup tells whether the encoder came as its stream's backup: with backup=1 in the
+// query of its address.
+func (r *PublishRequest) Backup() bool {
+	values, _ := url.ParseQuery(r.target.query) // one that is not well formed may hold it too
+	on, err := strconv.ParseBool(values.Get("backup"))
+	return err == nil && on
+}
 
 // Encoder is what the encoder calls itself: in its metadata, or before those came in
 // its connect command.
@@ -117,6 +127,9 @@ func (r *PublishRequest) Close(err error) {
 	r.told = true
 	switch {
 	case r.stopping() && !isEOF(err):
+		if r.accepted && r.se.client.capsEx&capsReconnect != 0 {
+			_ = r.se.askToReconnect("", "The server is stopping.") // one that is gone cannot be told
+		}
 		r.tell("status", connectionClosed, "The server is stopping. Connect again in a moment.")
 	case !r.accepted && err == nil:
 		r.tell("error", publishRejected, "The server took no decision.")

@@ -34,12 +34,12 @@ type Publisher struct {
 	closed  bool
 }
 
-// DialPublish connects to rtmp://HOST[:PORT]/APP/KEY (or rtmps://) and publishes. The
+// Publish connects to rtmp://HOST[:PORT]/APP/KEY (or rtmps://) and publishes. The
 // tracks, if given, are announced before their first packets; others follow as packets
 // of them come. H.264, AAC and MP3 are sent the legacy way, everything else as Enhanced
 // RTMP. An error of the server has its description as the text; see StatusCode.
-func DialPublish(ctx context.Context, address string, tracks ...*media.Track) (*Publisher, error) {
-	c, err := dial(ctx, opPublish, address)
+func (d Dialer) Publish(ctx context.Context, address string, tracks ...*media.Track) (*Publisher, error) {
+	c, err := d.dial(ctx, opPublish, address)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func offline(t testing.TB) *Server {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Listen = Off
-	s, err := Listen(cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	s, err := Listen(cfg, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func replay(t testing.TB, r io.Reader) (*station, *recording) {
 	st := newStation()
 	st.admit = anyone
 	rec := &recording{Reader: r}
-	offline(t).serve(context.Background(), rec, st)
+	offline(t).serve(context.Background(), rec, nil, st)
 	return st, rec
 }
 

@@ -2,11 +2,13 @@ package rtmp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -32,16 +34,21 @@ type Handler interface {
 	ServePlay(ctx context.Context, r *PlayRequest)
 }
 
-// Server accepts RTMP connections.
+// Server accepts RTMP and RTMPS connections.
 type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	ln      net.Listener // nil if switched off
+	lnTLS   net.Listener // the same, for RTMPS
+	tls     *tls.Config
 	metrics *metrics
+	mixups  mixups
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 	from  map[netip.Prefix]int
+	// movable are the clients that can be asked to connect again.
+	movable map[*session]struct{}
 }
 
 type metrics struct {
@@ -57,6 +64,7 @@ const (
 	reasonConnections = "connections" // over Config.MaxConnections
 	reasonAddress     = "address"     // over Config.MaxPerAddress
 	reasonHandshake   = "handshake"   // not RTMP
+	reasonTLS         = "tls"         // not TLS where RTMPS is spoken, TLS where RTMP is, or one that failed
 	reasonTimeout     = "timeout"     // a phase took too long
 	reasonProtocol    = "protocol"    // a rule or a bound of the protocol was broken
 	reasonDenied      = "denied"      // whoever took the request said no
@@ -80,24 +88,36 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			return nil, fmt.Errorf("register RTMP metrics: %w", err)
 		}
 	}
-	for _, r := range []string{reasonConnections, reasonAddress, reasonHandshake, reasonTimeout, reasonProtocol, reasonDenied} {
+	for _, r := range []string{reasonConnections, reasonAddress, reasonHandshake, reasonTLS, reasonTimeout, reasonProtocol, reasonDenied} {
 		m.rejected.WithLabelValues(r)
 	}
 	return m, nil
 }
 
-// Listen binds the address of cfg. The server accepts connections when Run is called.
-func Listen(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
-	s := &Server{cfg: cfg, log: log, conns: make(map[net.Conn]struct{}), from: make(map[netip.Prefix]int)}
-	if cfg.Listen != Off {
-		lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive}}
-		ln, err := lc.Listen(context.Background(), "tcp", cfg.Listen)
-		if err != nil {
-			return nil, listenFault(cfg.Listen, err)
-		}
-		s.ln = ln
-	}
+// Listen binds the addresses of cfg. The server accepts connections when Run is called.
+// certificates is what RTMPS is served with; it may be nil where that is switched off.
+func Listen(cfg Config, certificates *tls.Config, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+	s := &Server{cfg: cfg, log: log, conns: make(map[net.Conn]struct{}), from: make(map[netip.Prefix]int),
+		movable: make(map[*session]struct{})}
 	var err error
+	if cfg.Listen != Off {
+		if s.ln, err = listen("rtmp", cfg.Listen, ":1935", ":1936"); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.ListenTLS != Off {
+		if certificates == nil {
+			s.Close()
+			return nil, fault.New(fault.Invalid, "listen for RTMPS on", cfg.ListenTLS, "there is no certificate",
+				"Give --tls-cert and --tls-key, or --rtmps off")
+		}
+		s.tls = certificates.Clone()
+		s.tls.NextProtos = nil // encoders that name a protocol name none that we know
+		if s.lnTLS, err = listen("rtmps", cfg.ListenTLS, ":1936", ":1937"); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
 	if s.metrics, err = newMetrics(reg); err != nil {
 		s.Close()
 		return nil, err
@@ -105,42 +125,64 @@ func Listen(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, e
 	return s, nil
 }
 
-func listenFault(addr string, err error) error {
-	const op = "listen for RTMP on"
+// listen binds the address of a flag; usual and other are what a fault proposes.
+func listen(flag, addr, usual, other string) (net.Listener, error) {
+	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive}}
+	ln, err := lc.Listen(context.Background(), "tcp", addr)
+	if err == nil {
+		return ln, nil
+	}
+	op := "listen for " + strings.ToUpper(flag) + " on"
 	_, port, splitErr := net.SplitHostPort(addr)
 	if splitErr != nil {
 		port = addr
 	}
+	propose := func(address string) string { return fmt.Sprintf("Use --%s %s or --%s off", flag, address, flag) }
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fault.New(fault.Conflict, op, addr, "port "+port+" is in use (rtmp)", "Use --rtmp :1936 or --rtmp off")
+		return nil, fault.New(fault.Conflict, op, addr, "port "+port+" is in use ("+flag+")", propose(other))
 	case errors.Is(err, syscall.EACCES):
-		return fault.New(fault.Forbidden, op, addr, "port "+port+" needs more rights (rtmp)", "Use --rtmp :1935 or --rtmp off")
+		return nil, fault.New(fault.Forbidden, op, addr, "port "+port+" needs more rights ("+flag+")", propose(usual))
 	default:
-		return fault.Wrap(fault.Invalid, op, addr, err, "Use --rtmp :1935 or --rtmp off")
+		return nil, fault.Wrap(fault.Invalid, op, addr, err, propose(usual))
 	}
 }
 
-// Addr is where the server listens; nil if it is switched off.
-func (s *Server) Addr() net.Addr {
-	if s.ln == nil {
+// Addr is where the server listens for RTMP; nil if it is switched off.
+func (s *Server) Addr() net.Addr { return addrOf(s.ln) }
+
+// AddrTLS is where the server listens for RTMPS; nil if it is switched off.
+func (s *Server) AddrTLS() net.Addr { return addrOf(s.lnTLS) }
+
+func addrOf(ln net.Listener) net.Addr {
+	if ln == nil {
 		return nil
 	}
-	return s.ln.Addr()
+	return ln.Addr()
 }
 
-// Close frees the address of a server that Run was not called for.
+// Close frees the addresses of a server that Run was not called for.
 func (s *Server) Close() {
-	if s.ln != nil {
-		_ = s.ln.Close() // an error means that it is closed
+	for _, ln := range s.listeners() {
+		_ = ln.Close() // an error means that it is closed
 	}
+}
+
+func (s *Server) listeners() (out []net.Listener) {
+	for _, ln := range []net.Listener{s.ln, s.lnTLS} {
+		if ln != nil {
+			out = append(out, ln)
+		}
+	}
+	return out
 }
 
 // Run serves connections until ctx ends. Then it accepts no more, ends the context of
 // every request, lets the handlers say goodbye, and closes what is left after some
 // seconds. It returns when no connection is left; nil if ctx ended it.
 func (s *Server) Run(ctx context.Context, h Handler) error {
-	if s.ln == nil {
+	listeners := s.listeners()
+	if len(listeners) == 0 {
 		<-ctx.Done()
 		return nil
 	}
@@ -148,18 +190,24 @@ func (s *Server) Run(ctx context.Context, h Handler) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, s.Close)()
 
-	var serving sync.WaitGroup
-	err := s.accept(ctx, h, &serving)
-	cancel()
+	var accepting, serving sync.WaitGroup
+	failed := make([]error, len(listeners))
+	for i, ln := range listeners {
+		accepting.Go(func() {
+			defer cancel()
+			failed[i] = s.accept(ctx, ln, h, &serving)
+		})
+	}
+	accepting.Wait()
 	force := time.AfterFunc(stopTime, s.closeAll)
 	defer force.Stop()
 	serving.Wait()
-	return err
+	return errors.Join(failed...)
 }
 
-func (s *Server) accept(ctx context.Context, h Handler, serving *sync.WaitGroup) error {
+func (s *Server) accept(ctx context.Context, ln net.Listener, h Handler, serving *sync.WaitGroup) error {
 	for {
-		nc, err := s.ln.Accept()
+		nc, err := ln.Accept()
 		if ctx.Err() != nil {
 			if err == nil {
 				nc.Close()
@@ -184,9 +232,13 @@ func (s *Server) accept(ctx context.Context, h Handler, serving *sync.WaitGroup)
 			s.metrics.rejected.WithLabelValues(reason).Inc()
 			continue
 		}
+		var secret *tls.Config
+		if ln == s.lnTLS {
+			secret = s.tls
+		}
 		serving.Go(func() {
 			defer s.leave(nc, from)
-			s.serve(ctx, nc, h)
+			s.serve(ctx, nc, secret, h)
 		})
 	}
 }

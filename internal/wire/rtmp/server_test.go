@@ -43,7 +43,7 @@ func TestBusyPort(t *testing.T) {
 	srv := serve(t, testConfig(), newStation())
 	cfg := testConfig()
 	cfg.Listen = srv.Addr().String()
-	_, err := Listen(cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	_, err := Listen(cfg, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	_, port, _ := net.SplitHostPort(cfg.Listen)
 	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "port "+port+" is in use (rtmp). Use --rtmp :1936 or --rtmp off") {
 		t.Errorf("%v", err)
@@ -67,8 +67,8 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 	if err := DefaultConfig().Validate(); err != nil {
 		t.Error(err)
 	}
-	err := Config{Listen: "nowhere", IdleTimeout: -time.Second}.Validate()
-	for _, key := range []string{"rtmp:", "rtmp-handshake-timeout", "rtmp-publish-timeout", "rtmp-idle-timeout", "rtmp-write-timeout", "rtmp-max-connections", "rtmp-max-per-address"} {
+	err := Config{Listen: "nowhere", ListenTLS: "nowhere", IdleTimeout: -time.Second}.Validate()
+	for _, key := range []string{"rtmp:", "rtmps:", "rtmp-handshake-timeout", "rtmp-publish-timeout", "rtmp-idle-timeout", "rtmp-write-timeout", "rtmp-max-connections", "rtmp-max-per-address"} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%v does not name %s", err, key)
 		}

@@ -2,6 +2,7 @@ package rtmp
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ const (
 type session struct {
 	*conn
 	peer      net.Addr
+	protocol  string
 	connected bool
 	app       string
 	tcURL     string
@@ -55,10 +57,15 @@ type capabilities struct {
 
 // Bits of capsEx and of the values of the FourCC info maps.
 const (
+	capsReconnect  = 1
 	capsMultitrack = 2
 	capsModEx      = 4
+	capsNanosecond = 8
 	canDecode      = 1
 	canForward     = 4
+
+	// ourCaps is what we understand, on either side.
+	ourCaps = capsReconnect | capsMultitrack | capsModEx | capsNanosecond
 )
 
 // supports tells whether the client can be sent a codec: the legacy ones always, others
@@ -73,9 +80,16 @@ func (c capabilities) supports(codec media.Codec) bool {
 	}
 }
 
-// serve runs a connection from its first byte to its last.
-func (s *Server) serve(ctx context.Context, nc net.Conn, h Handler) {
-	sock := &socket{Conn: nc}
+// serve runs a connection from its first byte to its last. secret is set where TLS comes
+// first.
+func (s *Server) serve(ctx context.Context, nc net.Conn, secret *tls.Config, h Handler) {
+	protocol := "rtmp"
+	line := nc
+	if secret != nil {
+		protocol = "rtmps"
+		line = tls.Server(nc, secret)
+	}
+	sock := &socket{Conn: line}
 	defer func() {
 		s.metrics.received.Add(float64(sock.received.Load()))
 		s.metrics.sent.Add(float64(sock.sent.Load()))
@@ -85,22 +99,30 @@ func (s *Server) serve(ctx context.Context, nc net.Conn, h Handler) {
 	defer context.AfterFunc(ctx, sock.stop)()
 
 	log := func(what string, err error) {
-		s.log.Debug(what, "protocol", "rtmp", "peer", nc.RemoteAddr().String(), "reason", err.Error())
+		s.log.Debug(what, "protocol", protocol, "peer", nc.RemoteAddr().String(), "reason", err.Error())
 	}
-	start := time.Now()
-	sock.setDeadline(start.Add(s.cfg.HandshakeTimeout))
+	sock.setDeadline(time.Now().Add(s.cfg.HandshakeTimeout))
 	if err := sock.armWrite(s.cfg.HandshakeTimeout); err != nil {
 		return
 	}
-	if err := serveHandshake(sock); err != nil {
-		if reason := reasonOf(err, reasonHandshake); reason != "" {
+	err := s.secure(line)
+	if err == nil {
+		err = serveHandshake(sock)
+	}
+	if err != nil {
+		reason := reasonOf(err, reasonHandshake)
+		if m := mixupOf(err); m != nil {
+			reason = reasonTLS
+			s.mixups.tell(s.log, protocol, nc.RemoteAddr(), m)
+		}
+		if reason != "" {
 			s.metrics.rejected.WithLabelValues(reason).Inc()
 		}
 		log("handshake failed", err)
 		return
 	}
 	sock.setDeadline(time.Now().Add(s.cfg.PublishTimeout))
-	se := &session{conn: newConn(sock, s.cfg.WriteTimeout), peer: nc.RemoteAddr()}
+	se := &session{conn: newConn(sock, s.cfg.WriteTimeout), peer: nc.RemoteAddr(), protocol: protocol}
 	req, err := se.negotiate()
 	if err != nil {
 		if reason := reasonOf(err, reasonProtocol); reason != "" {
@@ -110,6 +132,7 @@ func (s *Server) serve(ctx context.Context, nc net.Conn, h Handler) {
 		se.linger()
 		return
 	}
+	defer s.stay(se)()
 	if req.play {
 		s.servePlay(ctx, se, req, h)
 		return
@@ -313,7 +336,7 @@ func serverCapabilities() amf0.Object {
 		{Key: "fourCcList", Value: list},
 		{Key: "videoFourCcInfoMap", Value: video},
 		{Key: "audioFourCcInfoMap", Value: audio},
-		{Key: "capsEx", Value: float64(capsMultitrack | capsModEx)},
+		{Key: "capsEx", Value: float64(ourCaps)},
 	}
 }
 

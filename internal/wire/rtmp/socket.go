@@ -21,6 +21,7 @@ var errStopped = errors.New("the connection is being stopped")
 type socket struct {
 	net.Conn
 	received, sent atomic.Uint64
+	rate           rate
 
 	mu sync.Mutex
 	// deadline is when reading fails; zero for never.

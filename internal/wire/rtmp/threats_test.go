@@ -345,7 +345,7 @@ func TestR8KeysReachTheGateVerbatim(t *testing.T) {
 			return fault.New(fault.Unauthorized, "publish", "", "unknown", "")
 		}
 		rec := &recording{Reader: bytes.NewReader(publishing(t, tt.name).bytes())}
-		offline(t).serve(context.Background(), rec, st)
+		offline(t).serve(context.Background(), rec, nil, st)
 		if len(got) != 1 || got[0] != tt.key {
 			t.Errorf("%q reached the gate as %q", tt.name, got)
 		}

@@ -25,7 +25,7 @@ func inBubble(t *testing.T, f func(nc net.Conn)) (st *station, said []byte, took
 		var running sync.WaitGroup
 		start := time.Now()
 		running.Go(func() {
-			srv.serve(context.Background(), served, st)
+			srv.serve(context.Background(), served, nil, st)
 			took = time.Since(start)
 			served.Close()
 		})
