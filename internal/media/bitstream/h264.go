@@ -20,7 +20,8 @@ const (
 type videoInfo struct {
 	width, height int
 	rate          float64
-	sarW, sarH    int // sample aspect ratio; 0, 0 if not told
+	sarW, sarH    int  // sample aspect ratio; 0, 0 if not told
+	fields        bool // H.264: pictures may be coded as fields
 	codec         string
 }
 
@@ -72,6 +73,7 @@ func parseH264SPS(sps []byte) (videoInfo, error) {
 	w := (uint64(r.ue()) + 1) * 16
 	h := (uint64(r.ue()) + 1) * 16
 	frameOnly := r.flag()
+	v.fields = !frameOnly
 	if !frameOnly {
 		h *= 2
 		r.skip(1)
