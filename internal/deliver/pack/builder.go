@@ -21,7 +21,8 @@ func (f *frame) present() time.Duration { return f.Track.Duration(f.pts) }
 // where parts begin it knows by itself. All methods belong to the stream's goroutine.
 type builder struct {
 	s    *segmenter
-	id   int // of the track
+	id   int    // of the track
+	feed string // of the stream's feeds, which the track belongs to; "" is the source's
 	r    *Rendition
 	grid bool // parts follow a grid within the segment
 
@@ -132,8 +133,10 @@ func (b *builder) commit(duration int64) {
 	})
 	b.partTicks += duration
 	b.partBytes += len(f.Data)
-	b.frames++
-	b.ticks += duration
+	if duration <= 4*b.usual { // a frame that is held says nothing about the rate
+		b.frames++
+		b.ticks += duration
+	}
 	b.end = f.dts + duration
 	b.endTime = f.Track.Duration(b.end)
 	if target > 0 && duration > target {

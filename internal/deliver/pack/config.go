@@ -42,6 +42,12 @@ const (
 	// it may be behind before its segment is closed without it.
 	holdSecondary = time.Second
 	secondaryWait = time.Second
+	// feedWait is the same for renditions that come in a feed of their own, which an encoder
+	// makes of the source and which is late by what that takes.
+	feedWait = 4 * time.Second
+	// keySlack is by how much another rendition's key frame may precede the boundary whose
+	// segment it begins.
+	keySlack = 150 * time.Millisecond
 	// maxAhead is how far a secondary track's stamps may lie in the future; beyond it
 	// they are wrong.
 	maxAhead = 10 * time.Second

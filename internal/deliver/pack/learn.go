@@ -16,9 +16,17 @@ type plan struct {
 	target  int           // EXT-X-TARGETDURATION in seconds
 	video   bool          // pictures lead
 	late    time.Duration // by how much the first packet came later than those behind it
-	// cadence holds the distances of a track's packets, by track ID.
-	cadence map[int][]time.Duration
+	// cadence holds the distances of a track's packets, by track.
+	cadence map[trackKey][]time.Duration
 }
+
+// trackKey names a track within a stream.
+type trackKey struct {
+	feed string
+	id   int
+}
+
+func keyOf(t *media.Track) trackKey { return trackKey{t.Rendition, t.ID} }
 
 // limit is the longest segment: its duration rounded to a second must not exceed the
 // target duration (RFC 8216bis, section 4.4.3.1).
@@ -57,6 +65,13 @@ func newLearner(cfg Config, mode media.LatencyMode, announced bool) *learner {
 // add takes a packet and reports whether enough is known.
 func (l *learner) add(p *media.Packet) bool {
 	at := p.Track.Duration(p.DTS)
+	if p.Track.Rendition != "" {
+		// Other renditions follow the source: without its picture there is nothing to align with.
+		if l.hasVideo {
+			l.keep(p)
+		}
+		return l.bytes > maxStartBytes
+	}
 	if p.Track.Kind() == media.Video {
 		return l.addVideo(p, at)
 	}
@@ -113,16 +128,16 @@ const jitter = 10 * time.Millisecond
 
 // plan makes the plan from what was collected.
 func (l *learner) plan() *plan {
-	p := &plan{segment: l.segment, part: l.part, group: l.group, video: l.hasVideo, cadence: map[int][]time.Duration{}}
+	p := &plan{segment: l.segment, part: l.part, group: l.group, video: l.hasVideo, cadence: map[trackKey][]time.Duration{}}
 	// The group that had not ended counts for what was seen of it: beyond the longest
 	// one, segments are cut between key frames.
 	longest := max(l.segment, l.group, min(l.cfg.MaxGroup, l.lastDTS-l.lastKey))
 	// One second more than the longest group leaves room for a key frame that comes at a
 	// change of scene: see segmenter.cutsAt.
 	p.target = int((longest-2*jitter+time.Second-1)/time.Second) + 1
-	last := map[int]int64{}
+	last := map[trackKey]int64{}
 	for _, pkt := range l.packets {
-		id := pkt.Track.ID
+		id := keyOf(pkt.Track)
 		if before, ok := last[id]; ok && pkt.DTS > before {
 			p.cadence[id] = append(p.cadence[id], pkt.Track.Duration(pkt.DTS-before))
 		}
@@ -143,7 +158,7 @@ func (l *learner) lateness() time.Duration {
 		if p.Arrival.IsZero() {
 			return 0
 		}
-		if l.hasVideo && p.Track.ID != l.video {
+		if l.hasVideo && (p.Track.ID != l.video || p.Track.Rendition != "") {
 			continue
 		}
 		if origin.IsZero() {
@@ -176,7 +191,7 @@ func (p *plan) partTarget(pkt *media.Packet) (target time.Duration, grid bool) {
 	if p.part == 0 {
 		return 0, false
 	}
-	steps := p.cadence[pkt.Track.ID]
+	steps := p.cadence[keyOf(pkt.Track)]
 	if pkt.Track.Kind() == media.Audio {
 		frame := pkt.Track.Duration(bitstream.Duration(pkt.Track, pkt.Data))
 		if frame <= 0 {

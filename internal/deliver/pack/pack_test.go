@@ -81,6 +81,10 @@ func (s *script) ReadPacket(context.Context) (*media.Packet, error) {
 	return next.(*media.Packet), nil
 }
 
+func (*script) Close() {}
+
+func (s *script) open() ([]reader, <-chan struct{}) { return []reader{s}, nil }
+
 func TestGapOfTheReaderIsADiscontinuity(t *testing.T) {
 	list := generate(t, mediatest.Options{Duration: 40 * time.Second})
 	var in script

@@ -84,9 +84,7 @@ func (p *Packer) Run(ctx context.Context) error {
 
 // follow packages one stream, keeps it for a while after it ended, and forgets it.
 func (p *Packer) follow(ctx context.Context, src *hub.Stream, s broadcast) {
-	r := src.Feed().NewReader(hub.ReaderOptions{Name: "pack", From: hub.OldestKept})
-	s.run(ctx, r)
-	r.Close()
+	s.run(ctx, &hubFeeds{stream: src})
 	keep := time.NewTimer(p.cfg.KeepEnded)
 	defer keep.Stop()
 	select {

@@ -28,7 +28,7 @@ func (s *segmenter) drain(b *builder, all bool) {
 		half := f.Track.Duration(b.half(f))
 		at := f.present() + half
 		newest := b.queue[len(b.queue)-1].present()
-		if !all && at >= s.frontier && newest-s.frontier < holdSecondary {
+		if !all && at+f.slack() >= s.frontier && newest-s.frontier < holdSecondary {
 			break
 		}
 		taken := *f
@@ -44,6 +44,16 @@ func (s *segmenter) drain(b *builder, all bool) {
 	}
 }
 
+// slack is by how much the key frame of another rendition may be earlier than the boundary
+// and still begin the segment: encoders that are asked for key frames at the same moment
+// do not stamp them alike.
+func (f *frame) slack() time.Duration {
+	if f.Key && f.Track.Kind() == media.Video {
+		return keySlack
+	}
+	return 0
+}
+
 func (b *builder) half(f *frame) int64 {
 	if b.usual > 0 {
 		return b.usual / 2
@@ -51,7 +61,9 @@ func (b *builder) half(f *frame) int64 {
 	return usual(f.Packet) / 2
 }
 
-// assign puts a frame of a secondary track into the segment its middle falls into.
+// assign puts a frame of a secondary track into the segment its middle falls into. A
+// picture's segment goes on beyond the boundary until there is a key frame to begin the next
+// one with, as far as a segment may last.
 func (s *segmenter) assign(b *builder, f *frame, at time.Duration) {
 	if at < s.start {
 		s.drop("before_start")
@@ -68,12 +80,10 @@ func (s *segmenter) assign(b *builder, f *frame, at time.Duration) {
 			return
 		}
 	}
-	to, _ := slices.BinarySearchFunc(s.cuts, at, func(c cut, at time.Duration) int {
-		if c.at <= at {
-			return -1
-		}
-		return 1
-	})
+	to := s.segmentAt(at + f.slack())
+	if b.video() && b.open != nil && to == b.ahead+1 && !f.Key && f.Track.Duration(f.dts+b.usual-b.openStart) <= s.plan.limit() {
+		to = b.ahead
+	}
 	if b.pending != nil {
 		if f.dts <= b.pending.dts {
 			s.drop("late")
@@ -107,6 +117,17 @@ func (s *segmenter) assign(b *builder, f *frame, at time.Duration) {
 	}
 }
 
+// segmentAt counts the cuts up to a time: the index of its segment in terms of b.ahead.
+func (s *segmenter) segmentAt(at time.Duration) int {
+	n, _ := slices.BinarySearchFunc(s.cuts, at, func(c cut, at time.Duration) int {
+		if c.at <= at {
+			return -1
+		}
+		return 1
+	})
+	return n
+}
+
 // join makes sure that a frame does not begin before what its track has already, which
 // rounding may do by a tick. It reports false if the frame is really too early.
 func (s *segmenter) join(b *builder, f *frame) bool {
@@ -126,7 +147,7 @@ func (s *segmenter) tooLong(b *builder, end int64) bool {
 // takeOver makes a secondary track lead, as pictures have stopped and sound goes on.
 func (s *segmenter) takeOver(b *builder, f *frame) {
 	p := f.Packet
-	if b.video() || !s.open {
+	if b.video() || b.feed != "" || !s.open {
 		s.drop("no_lead")
 		return
 	}
@@ -167,7 +188,11 @@ func (s *segmenter) finishSecondary(b *builder, at time.Duration) {
 	if b.ahead > 0 {
 		begin = s.cuts[b.ahead-1].at
 	}
-	if len(b.kept) > 0 && at > begin && !s.ending {
+	if n := len(b.kept); n > 0 && !s.ending {
+		// It may have gone on beyond the boundary.
+		last := b.kept[n-1]
+		begin = max(begin, s.at(last.Start)+last.Duration)
+		at = max(at, begin+time.Millisecond)
 		b.needKey = true
 		b.gap(s.sequence(b.ahead), b.ahead == 0 && s.startTag, begin, at-begin)
 	}
@@ -178,7 +203,11 @@ func (s *segmenter) expire(b *builder) {
 	if !s.open {
 		return
 	}
-	for i := b.ahead; i < len(s.cuts) && s.frontier > s.cuts[i].at+secondaryWait; i++ {
+	wait := secondaryWait
+	if b.feed != "" {
+		wait = feedWait
+	}
+	for i := b.ahead; i < len(s.cuts) && s.frontier > s.cuts[i].at+wait; i++ {
 		s.skipTo(b, i+1)
 	}
 }

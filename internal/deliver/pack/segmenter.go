@@ -16,7 +16,7 @@ type cut struct {
 
 // segmenter cuts a stream's tracks into segments with common boundaries.
 //
-// One track leads: the first video track, or the first audio track if there is none. The
+// One track of the source's feed leads: its first video track, or its first audio track if there is none. The
 // leading track decides where segments begin. The others are secondary: each of their
 // packets waits until it is known which segment its time falls into.
 //
@@ -63,6 +63,9 @@ func newSegmenter(cfg Config, p *plan, epoch string, m *metrics, add func(*build
 // advances exactly as media time does.
 func (s *segmenter) wall(at time.Duration) time.Time { return s.zero.Add(at - s.anchor) }
 
+// at is the output time of a moment on the wall clock.
+func (s *segmenter) at(wall time.Time) time.Duration { return s.anchor + wall.Sub(s.zero) }
+
 func (s *segmenter) drop(why string) { s.m.dropped.WithLabelValues(why).Inc() }
 
 // frame puts a packet on the output timeline.
@@ -82,13 +85,13 @@ func (s *segmenter) write(p *media.Packet) error {
 	}
 	switch {
 	case s.lead == nil:
-		if s.plan.video && !b.video() {
-			s.drop("before_start") // sound that is earlier than the first picture
+		if s.plan.video && !b.video() || b.feed != "" {
+			s.drop("before_start") // earlier than the first picture of the source
 			s.publish()
 			return nil
 		}
 		s.lead = b
-	case b != s.lead && b.video() && p.Key && !s.lead.video():
+	case b != s.lead && b.feed == "" && b.video() && p.Key && !s.lead.video():
 		// Pictures begin, or are back, in a stream that was led by its sound.
 		s.close(nil)
 		s.lead = b
@@ -132,7 +135,7 @@ func (b *builder) video() bool { return b.r.kind == media.Video }
 func (s *segmenter) builder(p *media.Packet) (*builder, error) {
 	video := 0
 	for _, b := range s.tracks {
-		if b.id == p.Track.ID && b.r.kind == p.Track.Kind() {
+		if b.id == p.Track.ID && b.feed == p.Track.Rendition && b.r.kind == p.Track.Kind() {
 			return b, nil
 		}
 		if b.r.kind == p.Track.Kind() {
@@ -149,12 +152,12 @@ func (s *segmenter) builder(p *media.Packet) (*builder, error) {
 	}
 	target, grid := s.plan.partTarget(p)
 	b := &builder{
-		s: s, id: p.Track.ID, grid: grid, hinted: -1,
+		s: s, id: p.Track.ID, feed: p.Track.Rendition, grid: grid, hinted: -1,
 		r: &Rendition{name: fmt.Sprint(name, video), kind: p.Track.Kind(), partTarget: target},
 	}
 	if err := b.adopt(p.Track); err != nil {
 		s.drop("codec")
-		if b.video() {
+		if b.video() && b.feed == "" {
 			s.plan.video = false // nothing to wait for
 		}
 		if len(s.refused) == maxTracks {
@@ -209,12 +212,12 @@ func (s *segmenter) advance(b *builder, f *frame) {
 		s.cut(b, last)
 	}
 	b.commit(duration)
-	if s.cutsAt(b, f) {
-		if s.border && (f.Key || !b.video()) {
-			s.close(nil)
-			s.openDomain(b, f)
-			return
-		}
+	switch {
+	case s.border && f.Key:
+		s.close(nil)
+		s.openDomain(b, f)
+		return
+	case s.cutsAt(b, f) || s.beginsFiller(b, f):
 		s.cut(b, f)
 	}
 	b.pending = f
@@ -244,6 +247,21 @@ func (s *segmenter) cutsAt(b *builder, f *frame) bool {
 	// A key frame before its time, as at a change of scene. If the next one may be too
 	// late for this segment, the segment ends here.
 	return length >= time.Second && length+s.group > s.plan.limit()
+}
+
+// beginsFiller tells whether a segment ends at a frame because the part before it broke off
+// short. While a publisher is away its last key frame is repeated, each time for a whole
+// part: a short part may only be the last of a segment (RFC 8216bis, section 4.4.4.9).
+func (s *segmenter) beginsFiller(b *builder, f *frame) bool {
+	target := f.Track.Ticks(b.r.partTarget)
+	return b.video() && f.Key && target > 0 && 2*f.Duration > target && 2*b.usual < target &&
+		b.partTicks > 0 && float64(b.partTicks) < minPart*float64(target) && s.mayNumber(f.Arrival)
+}
+
+// mayNumber reports whether there may be one more segment than is due. Sequence numbers
+// start from the clock, and must not overtake it.
+func (s *segmenter) mayNumber(now time.Time) bool {
+	return s.next-s.first <= int64(now.Sub(s.zero)/time.Second)+borderBurst
 }
 
 // cut ends the leading track's segment and begins the next one at f.
@@ -343,10 +361,10 @@ func (s *segmenter) settle(b *builder, f *frame) bool {
 		s.next = s.first
 		return true
 	}
-	clock := s.anchor + f.Arrival.Sub(s.zero)
-	if s.next-s.first > int64((clock-s.anchor)/time.Second)+borderBurst {
+	if !s.mayNumber(f.Arrival) {
 		return false
 	}
+	clock := s.at(f.Arrival)
 	at, ended := f.decode(), b.endTime
 	if early := ended - at; early > 0 && early <= time.Millisecond {
 		ended = at // rounding: see join

@@ -1,18 +1,14 @@
 package pack
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
-	"io"
 	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"onair/internal/hub"
 	"onair/internal/media"
 )
 
@@ -91,32 +87,6 @@ func (s *Stream) Rendition(name string) (*Rendition, bool) {
 
 // Ended reports whether the broadcast is over.
 func (s *Stream) Ended() bool { return s.state.Load().ended }
-
-// run packages what the reader yields until the stream or ctx ends.
-func (s *Stream) run(ctx context.Context, r reader) {
-	for {
-		p, err := r.ReadPacket(ctx)
-		var gap *hub.Gap
-		switch {
-		case errors.As(err, &gap):
-			s.log.Warn("media was lost before it was packaged", "stream", s.name, "error", err)
-			s.gap()
-		case err != nil:
-			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
-				s.log.Error("packaging stopped", "stream", s.name, "error", err)
-			}
-			s.end()
-			return
-		default:
-			s.write(p)
-		}
-	}
-}
-
-// reader is what a stream reads: a hub.Reader.
-type reader interface {
-	ReadPacket(ctx context.Context) (*media.Packet, error)
-}
 
 func (s *Stream) write(p *media.Packet) {
 	if p.Track.Kind() == 0 || p.Track.Timescale <= 0 || len(p.Data) == 0 {
@@ -199,7 +169,10 @@ func (s *Stream) update() {
 		hold = max(hold, 3*b.r.partTarget)
 		if len(b.kept) == 0 {
 			// A secondary track that fell silent is not waited for.
-			waiting = waiting || b == s.seg.lead || b.pending != nil || len(b.queue) > 0
+			// Nor is another rendition, for longer than a segment.
+			begins := b.pending != nil || len(b.queue) > 0
+			late := b.feed != "" && len(s.seg.lead.kept) > 1
+			waiting = waiting || b == s.seg.lead || begins && !late
 			continue
 		}
 		list = append(list, b.r)
