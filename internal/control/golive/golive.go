@@ -44,8 +44,8 @@ type Endpoint struct {
 
 // Deps is what the handler works with.
 type Deps struct {
-	// Stream finds the stream of a key. base is scheme and host of the request, for
-	// addresses that depend on how the server was reached.
+	// Stream finds the stream of a key. The request is there for addresses that depend
+	// on how the server was reached. The error is a fault that the broadcaster reads.
 	Stream func(ctx context.Context, r *http.Request, key string) (Stream, error)
 	Log    *slog.Logger
 	Reg    prometheus.Registerer
