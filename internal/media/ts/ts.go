@@ -50,3 +50,8 @@ const (
 func broken(cause string) error {
 	return fault.New(fault.Invalid, "read MPEG-TS", "", cause, "")
 }
+
+func refused(what, cause string) error {
+	return fault.New(fault.Unsupported, "read MPEG-TS", "", what+": "+cause,
+		"Send H.264 or HEVC, and AAC, Opus, AC-3, E-AC-3 or MP3.")
+}
