@@ -46,7 +46,7 @@ type Streams interface {
 	Viewers(streamID string) int
 }
 
-// Deps is what the API needs. All but the last two lines are required.
+// Deps is what the API needs. What stands before RTMPPort is required.
 type Deps struct {
 	Store      *store.Store
 	Auth       *auth.Auth
@@ -62,6 +62,15 @@ type Deps struct {
 	// TrustedProxies may tell the client's address, host and scheme in X-Forwarded-For,
 	// -Host and -Proto. From anybody else these headers are ignored.
 	TrustedProxies []netip.Prefix
+	// RTMPSPort and SRTPort are where encoders connect, too; 0 when they are off. WHIP
+	// and GoLive tell whether these are served beside the API.
+	RTMPSPort, SRTPort int
+	WHIP, GoLive       bool
+	// Doctor, Targets, Pulls and Ingests tell what goes on; nil: nothing is known.
+	Doctor  Doctor
+	Targets Targets
+	Pulls   Pulls
+	Ingests Ingests
 }
 
 // API serves everything below /v1.

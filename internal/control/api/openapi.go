@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"onair/internal/control/doctor"
 	"onair/internal/fault"
 )
 
@@ -45,7 +46,7 @@ func openAPIConfig(a *API, version string) huma.Config {
 			OpenAPI: "3.1.0",
 			Info:    &huma.Info{Title: "onair", Version: version, Description: about},
 			Components: &huma.Components{
-				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"bearer": {Type: "http", Scheme: "bearer", Description: "The admin token."},
 					"basic":  {Type: "http", Scheme: "basic", Description: "The admin token in place of the id or the secret; the other one empty."},
@@ -63,6 +64,19 @@ func openAPIConfig(a *API, version string) huma.Config {
 		DefaultFormat: "application/json",
 		Transformers:  []huma.Transformer{a.transform},
 	}
+}
+
+// schemaName keeps the doctor's words apart from the API's own: a HealthSource is a
+// publisher, a Source an address.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.PkgPath() == reflect.TypeFor[doctor.Report]().PkgPath() {
+		return "Health" + name
+	}
+	return name
 }
 
 // register adds an operation. kinds are the faults it may answer with besides those

@@ -87,8 +87,8 @@ func (a *API) getServer(ctx context.Context, _ *struct{}) (*serverOutput, error)
 	out := new(serverOutput)
 	base := infoOf(ctx).base
 	out.Body.Version, out.Body.URL, out.Body.HLSBase = a.deps.Version, base, base+"/hls/"
-	if u := a.rtmpURL(ctx); u != "" {
-		out.Body.RTMPURL.v = &u
+	if p := a.deps.RTMPPort; p != 0 {
+		out.Body.RTMPURL = some("rtmp://" + hostPort(infoOf(ctx), p) + "/live")
 	}
 	return out, nil
 }

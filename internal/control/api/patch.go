@@ -31,6 +31,9 @@ func (o *optional[T]) UnmarshalJSON(b []byte) error {
 // Schema describes the value or null.
 func (o optional[T]) Schema(r huma.Registry) *huma.Schema {
 	s := *r.Schema(reflect.TypeFor[T](), true, "")
+	if s.Ref != "" { // nothing may stand beside a reference
+		return &huma.Schema{AnyOf: []*huma.Schema{&s, {Type: "null"}}}
+	}
 	s.Nullable = true
 	return &s
 }
@@ -51,6 +54,9 @@ type patchBody struct {
 	LatencyMode     optional[string]             `json:"latency_mode" required:"false" enum:"standard,low,ultra" doc:"Null: low. Applies to the next broadcast."`
 	ReconnectWindow optional[int]                `json:"reconnect_window" required:"false" minimum:"0" maximum:"1800" doc:"Seconds; null: 60. Applies to the next broadcast."`
 	Record          optional[bool]               `json:"record" required:"false" doc:"Null: false."`
+	SRTPassphrase   optional[string]             `json:"srt_passphrase" required:"false" maxLength:"79" doc:"10 to 79 letters, digits and - . _ ~; null or empty: not encrypted. Applies to connections that begin."`
+	Source          optional[sourcePatch]        `json:"source" required:"false" doc:"Merged; null removes it."`
+	Multitrack      optional[multitrackPatch]    `json:"multitrack" required:"false" doc:"Merged; null: on, with the server's limits."`
 	Metadata        optional[map[string]*string] `json:"metadata" required:"false" doc:"Merged key by key: null removes a key, null for all of it removes all."`
 }
 
@@ -64,6 +70,19 @@ func (p *patchBody) apply(l *store.LiveStream) {
 	p.Title.to(&l.Title, "")
 	p.LatencyMode.to(&l.LatencyMode, defaultLatency)
 	p.Record.to(&l.Record, false)
+	p.SRTPassphrase.to(&l.SRTPassphrase, "")
+	switch {
+	case p.Source.null:
+		l.Source = store.Source{}
+	case p.Source.set:
+		p.Source.v.apply(&l.Source)
+	}
+	switch {
+	case p.Multitrack.null:
+		l.Multitrack = store.Multitrack{}
+	case p.Multitrack.set:
+		p.Multitrack.v.apply(&l.Multitrack)
+	}
 	window := int(l.ReconnectWindow / time.Second)
 	p.ReconnectWindow.to(&window, defaultWindow)
 	l.ReconnectWindow = time.Duration(window) * time.Second

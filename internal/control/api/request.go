@@ -7,12 +7,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -134,14 +132,6 @@ func requestID(given string) string {
 }
 
 func trimSlash(s string) string { return strings.TrimRight(s, "/") }
-
-// rtmpURL is where encoders publish to; empty when RTMP is off.
-func (a *API) rtmpURL(ctx context.Context) string {
-	if a.deps.RTMPPort == 0 {
-		return ""
-	}
-	return "rtmp://" + net.JoinHostPort(infoOf(ctx).host, strconv.Itoa(a.deps.RTMPPort)) + "/live"
-}
 
 // public marks an operation that needs no token. An operation that says nothing needs one.
 const public = "public"

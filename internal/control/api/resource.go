@@ -46,6 +46,10 @@ type liveStream struct {
 	Ladder          null                 `json:"ladder" doc:"Null: the stream is delivered as it comes."`
 	PlaybackIDs     []playbackID         `json:"playback_ids" nullable:"false"`
 	Ingest          ingestURLs           `json:"ingest"`
+	SRTPassphrase   orNull[string]       `json:"srt_passphrase" doc:"Encrypts SRT, publishing and playing; null: not encrypted. A secret."`
+	Source          orNull[source]       `json:"source" doc:"Where the server fetches the stream from; null: encoders publish it."`
+	Multitrack      multitrack           `json:"multitrack"`
+	Targets         []simulcastTarget    `json:"simulcast_targets" nullable:"false"`
 	Playback        orNull[playbackURLs] `json:"playback" doc:"For the first public playback id; null if there is none."`
 	ActiveIngest    orNull[activeIngest] `json:"active_ingest" doc:"What is being received; null while nothing is."`
 	Viewers         int                  `json:"viewers"`
@@ -57,28 +61,30 @@ type playbackID struct {
 	Policy string `json:"policy" enum:"public,signed"`
 }
 
-type ingestURLs struct {
-	RTMPURL orNull[string] `json:"rtmp_url" doc:"The server to name in an encoder; the stream key comes in a field of its own. Null when RTMP is off."`
-}
-
 type playbackURLs struct {
-	HLSURL   string `json:"hls_url" format:"uri"`
-	WatchURL string `json:"watch_url" format:"uri" doc:"A page with a player."`
+	HLSURL   string         `json:"hls_url" format:"uri"`
+	WatchURL string         `json:"watch_url" format:"uri" doc:"A page with a player."`
+	RTMPURL  orNull[string] `json:"rtmp_url" doc:"For players of RTMP; null when RTMP is off."`
+	SRTURL   orNull[string] `json:"srt_url" doc:"For players of SRT, with the passphrase if there is one; null when SRT is off."`
 }
 
 type activeIngest struct {
-	Protocol  string    `json:"protocol" example:"rtmp"`
-	Encoder   string    `json:"encoder" doc:"As the encoder names itself; empty if it does not."`
-	Peer      string    `json:"peer" doc:"Address of the encoder."`
-	Since     time.Time `json:"since"`
-	SessionID string    `json:"session_id"`
-	Tracks    []track   `json:"tracks" nullable:"false"`
-	Bitrate   int64     `json:"bitrate" doc:"Bits a second over the last seconds."`
-	Bytes     uint64    `json:"bytes" doc:"Received since the broadcast began."`
+	Protocol  string              `json:"protocol" example:"rtmp"`
+	Encoder   string              `json:"encoder" doc:"As the encoder names itself; empty if it does not."`
+	Peer      string              `json:"peer" doc:"Address of the encoder."`
+	Since     time.Time           `json:"since"`
+	SessionID string              `json:"session_id"`
+	Tracks    []track             `json:"tracks" nullable:"false"`
+	Link      orNull[link]        `json:"link" doc:"What the transport knows of the way to the encoder; null where it knows nothing."`
+	OnAir     string              `json:"on_air" enum:"main,backup" doc:"Whose picture viewers see."`
+	Backup    orNull[backupState] `json:"backup" doc:"The second encoder; null if nothing is known of it."`
+	Bitrate   int64               `json:"bitrate" doc:"Bits a second over the last seconds."`
+	Bytes     uint64              `json:"bytes" doc:"Received since the broadcast began."`
 }
 
 type track struct {
 	ID                int     `json:"id"`
+	Rendition         string  `json:"rendition" doc:"Which rendition the track belongs to when the encoder sends several; empty is the main one."`
 	Kind              string  `json:"kind" enum:"video,audio"`
 	Codec             string  `json:"codec" example:"H.264"`
 	CodecString       string  `json:"codec_string" doc:"As in RFC 6381." example:"avc1.64001f"`
@@ -105,38 +111,47 @@ func (a *API) present(ctx context.Context, l store.LiveStream) liveStream {
 		Title: l.Title, StreamKey: l.StreamKey, LatencyMode: l.LatencyMode,
 		ReconnectWindow: int(l.ReconnectWindow / time.Second), Record: l.Record,
 		PlaybackIDs: []playbackID{}, Viewers: a.deps.Streams.Viewers(l.ID), Metadata: l.Metadata,
+		Ingest: a.ingestOf(ctx, l), SRTPassphrase: unlessZero(l.SRTPassphrase), Source: a.sourceOf(l),
+		Multitrack: multitrackOf(l.Multitrack), Targets: a.targetsOf(l),
 	}
-	base := infoOf(ctx).base
 	for _, p := range l.PlaybackIDs {
 		out.PlaybackIDs = append(out.PlaybackIDs, playbackID{p.ID, string(p.Policy)})
 		if out.Playback.v == nil && p.Policy == store.Public {
-			out.Playback.v = &playbackURLs{HLSURL: base + hlsPath(p.ID), WatchURL: base + "/watch/" + p.ID}
+			out.Playback = some(a.playbackOf(ctx, l, p.ID))
 		}
 	}
-	if u := a.rtmpURL(ctx); u != "" {
-		out.Ingest.RTMPURL.v = &u
-	}
 	if there && snap.Publisher != nil {
-		out.ActiveIngest.v = ingestOf(snap)
+		out.ActiveIngest.v = a.activeIngest(snap)
 	}
 	return out
 }
 
 func hlsPath(playbackID string) string { return "/hls/" + playbackID + "/index.m3u8" }
 
-func ingestOf(s hub.Snapshot) *activeIngest {
+func (a *API) activeIngest(s hub.Snapshot) *activeIngest {
 	p := s.Publisher
 	out := &activeIngest{
 		Protocol: p.Protocol, Encoder: p.Encoder, Peer: p.Peer, Since: p.Since.UTC(), SessionID: p.Session,
-		Tracks: []track{}, Bitrate: int64(finite(s.Bitrate)), Bytes: s.Bytes,
+		OnAir: "main", Tracks: []track{}, Bitrate: int64(finite(s.Bitrate)), Bytes: s.Bytes,
+	}
+	if p.Backup {
+		out.OnAir = "backup"
 	}
 	for _, t := range s.Tracks {
 		out.Tracks = append(out.Tracks, track{
-			ID: t.ID, Kind: t.Kind.String(), Codec: t.Codec.String(), CodecString: t.CodecString,
+			ID: t.ID, Rendition: t.Rendition, Kind: t.Kind.String(), Codec: t.Codec.String(), CodecString: t.CodecString,
 			Width: t.Width, Height: t.Height, FrameRate: finite(t.FrameRate),
 			MeasuredFrameRate: finite(t.MeasuredFrameRate), Bitrate: int64(finite(t.Bitrate)),
 			KeyframeInterval: finite(t.KeyframeInterval.Seconds()), SampleRate: t.SampleRate, Channels: t.Channels,
 		})
+	}
+	if a.deps.Ingests != nil {
+		if i, ok := a.deps.Ingests.Ingest(s.Name); ok {
+			if i.Link != nil {
+				out.Link = some(linkOf(*i.Link))
+			}
+			out.Backup = some(backupState{i.Backup != "", i.Ready, unlessZero(i.Backup)})
+		}
 	}
 	return out
 }

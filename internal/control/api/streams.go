@@ -31,6 +31,10 @@ type (
 		ReconnectWindow  *int              `json:"reconnect_window,omitempty" minimum:"0" maximum:"1800" default:"60" doc:"Seconds that a lost publisher is waited for, with the viewers staying."`
 		Record           bool              `json:"record,omitempty"`
 		PlaybackPolicies []string          `json:"playback_policies,omitempty" nullable:"false" enum:"public,signed" maxItems:"32" doc:"A playback id is made for each; one public id by default. signed is not supported yet."`
+		SRTPassphrase    string            `json:"srt_passphrase,omitempty" maxLength:"79" doc:"Encrypts SRT: 10 to 79 letters, digits and - . _ ~."`
+		Source           *sourceBody       `json:"source,omitempty" doc:"Fetch the stream from an address, in place of waiting for an encoder."`
+		Multitrack       *multitrackBody   `json:"multitrack,omitempty" doc:"Limits what OBS is told to send when it asks for settings."`
+		SimulcastTargets []targetBody      `json:"simulcast_targets,omitempty" nullable:"false" maxItems:"10" doc:"Services to pass the stream on to."`
 		Metadata         map[string]string `json:"metadata,omitempty" maxProperties:"50" doc:"Up to 50 pairs, keys of 64 bytes, values of 512."`
 	}
 	createInput struct{ Body *createBody }
@@ -101,6 +105,8 @@ func (a *API) routes() {
 		"A stream has at most 32.", http.StatusCreated), []fault.Kind{fault.NotFound, fault.Unsupported}, a.addPlaybackID)
 	register(a, op("delete-playback-id", http.MethodDelete, one+"/playback-ids/{playback_id}", tagStreams, "Remove a playback id",
 		"Nobody can start watching under it from then on.", http.StatusNoContent), missing, a.removePlaybackID)
+	a.targetRoutes(op)
+	a.healthRoute(op)
 	a.otherRoutes(op)
 }
 
@@ -108,9 +114,14 @@ func (a *API) changed(id, change string) {
 	a.deps.Bus.Publish(event.StreamRecord{StreamID: id, Change: change})
 }
 
+// forget lets go of what is remembered of a stream that changed.
 func (a *API) forget(l store.LiveStream) {
 	for _, p := range l.PlaybackIDs {
 		a.deps.Auth.Forget(p.ID)
+	}
+	a.deps.Auth.ForgetKey(l.StreamKey)
+	if a.deps.Pulls != nil {
+		a.deps.Pulls.Changed(l.ID)
 	}
 }
 
@@ -126,8 +137,10 @@ func (a *API) createStream(ctx context.Context, in *createInput) (*streamOutput,
 	}
 	l := store.LiveStream{
 		Title: b.Title, LatencyMode: b.LatencyMode, Record: b.Record, Metadata: b.Metadata,
-		ReconnectWindow: defaultWindow * time.Second,
+		ReconnectWindow: defaultWindow * time.Second, SRTPassphrase: b.SRTPassphrase,
 	}
+	b.Source.apply(&l)
+	b.Multitrack.apply(&l)
 	if l.LatencyMode == "" {
 		l.LatencyMode = defaultLatency
 	}
@@ -143,6 +156,13 @@ func (a *API) createStream(ctx context.Context, in *createInput) (*streamOutput,
 			}
 			policies = append(policies, store.Policy(p))
 		}
+	}
+	for _, t := range b.SimulcastTargets {
+		st, err := t.target(op)
+		if err != nil {
+			return nil, err
+		}
+		l.Targets = append(l.Targets, st)
 	}
 	if err := check(op, l); err != nil {
 		return nil, err
@@ -200,16 +220,25 @@ func (a *API) deleteStream(ctx context.Context, in *streamInput) (*emptyOutput, 
 		return nil, err
 	}
 	a.forget(l)
+	if a.deps.Targets != nil {
+		a.deps.Targets.Changed(l.ID)
+	}
 	a.deps.Streams.Kick(l.ID, fault.New(fault.NotFound, "publish to", l.ID, "the live stream was deleted", "Create another one."))
 	a.changed(l.ID, "deleted")
 	return nil, nil
 }
 
 func (a *API) resetKey(ctx context.Context, in *streamInput) (*streamOutput, error) {
+	old, err := a.deps.Store.LiveStream(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
 	l, err := a.deps.Store.ResetStreamKey(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
+	a.deps.Auth.ForgetKey(old.StreamKey)
+	a.forget(l)
 	a.deps.Streams.Kick(l.ID, fault.New(fault.Unauthorized, "publish to", l.ID, "the stream key was reset",
 		"Copy the new key from the live stream's page."))
 	a.changed(l.ID, "key_reset")
@@ -335,7 +364,7 @@ func check(op string, l store.LiveStream) error {
 			return bad("a metadata value has characters that cannot be kept")
 		}
 	}
-	return nil
+	return checkWays(op, l)
 }
 
 func printable(s string) bool {

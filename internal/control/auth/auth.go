@@ -38,6 +38,7 @@ type Auth struct {
 	log      *slog.Logger
 	admin    atomic.Pointer[[sha256.Size]byte]
 	playback *otter.Cache[string, cached]
+	keys     *otter.Cache[keyHash, cachedKey]
 	failures *otter.Cache[string, *rate.Limiter]
 	refused  *prometheus.CounterVec
 	lookups  *prometheus.CounterVec
@@ -50,12 +51,16 @@ func New(_ context.Context, st *store.Store, log *slog.Logger, reg prometheus.Re
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "make the cache of playback ids", "", err, "")
 	}
+	keys, err := otter.New(&otter.Options[keyHash, cachedKey]{MaximumSize: keyCacheSize, Executor: inline})
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "make the cache of stream keys", "", err, "")
+	}
 	failures, err := otter.New(&otter.Options[string, *rate.Limiter]{MaximumSize: failureCacheSize, Executor: inline})
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "make the list of failed attempts", "", err, "")
 	}
 	a := &Auth{
-		store: st, log: log, playback: playback, failures: failures,
+		store: st, log: log, playback: playback, keys: keys, failures: failures,
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onair_auth_refused_total",
 			Help: "Credentials that were refused, by reason: stream_key, stream_disabled, admin_token, admin_rate, playback_id, playback_policy.",
@@ -84,18 +89,30 @@ func (a *Auth) AdmitPublish(ctx context.Context, key string) (store.LiveStream, 
 	l, err := a.store.LiveStreamByKey(ctx, key)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		a.refused.WithLabelValues("stream_key").Inc()
-		return store.LiveStream{}, fault.New(fault.Unauthorized, "publish", "", "the stream key is not known",
-			"Copy it again from the live stream's page or from stream_key in the API; it may have been reset.")
+		return store.LiveStream{}, a.unknownKey()
 	case err != nil:
 		return store.LiveStream{}, err
 	}
-	if _, ok := store.StatusOf(l.Disabled, false, false).Next(store.OnConnect); !ok {
-		a.refused.WithLabelValues("stream_disabled").Inc()
-		return store.LiveStream{}, fault.New(fault.Disabled, "publish to", l.ID, "the live stream is disabled",
-			"Enable it on its page or with POST /v1/live-streams/"+l.ID+"/enable.")
+	if err := a.mayPublish(l); err != nil {
+		return store.LiveStream{}, err
 	}
 	return l, nil
+}
+
+func (a *Auth) unknownKey() error {
+	a.refused.WithLabelValues("stream_key").Inc()
+	return fault.New(fault.Unauthorized, "publish", "", "the stream key is not known",
+		"Copy it again from the live stream's page or from stream_key in the API; it may have been reset.")
+}
+
+// mayPublish refuses publishers of a stream that the operator switched off.
+func (a *Auth) mayPublish(l store.LiveStream) error {
+	if _, ok := store.StatusOf(l.Disabled, false, false).Next(store.OnConnect); ok {
+		return nil
+	}
+	a.refused.WithLabelValues("stream_disabled").Inc()
+	return fault.New(fault.Disabled, "publish to", l.ID, "the live stream is disabled",
+		"Enable it on its page or with POST /v1/live-streams/"+l.ID+"/enable.")
 }
 
 // EnsureAdminToken makes sure that there is an administrator's token. A configured one

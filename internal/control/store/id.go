@@ -17,6 +17,7 @@ const (
 	prefixStream   = "ls_"
 	prefixPlayback = "pb_"
 	prefixKey      = "sk_"
+	prefixTarget   = "st_"
 )
 
 // maxIDLen bounds what is looked up; ids and keys made here are 29 characters long.
@@ -84,8 +85,13 @@ func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
 // subject is what an error may say of an id that was asked for: nothing if it has not
 // the shape of one, for people paste stream keys where an id belongs.
 func subject(id string) string {
-	if PlausibleID(id) && (strings.HasPrefix(id, prefixStream) || strings.HasPrefix(id, prefixPlayback)) {
-		return id
+	if !PlausibleID(id) {
+		return ""
+	}
+	for _, p := range []string{prefixStream, prefixPlayback, prefixTarget} {
+		if strings.HasPrefix(id, p) {
+			return id
+		}
 	}
 	return ""
 }

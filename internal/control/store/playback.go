@@ -19,6 +19,8 @@ type Playback struct {
 	Title       string
 	LatencyMode string
 	Disabled    bool
+	// SRTPassphrase is the stream's; a secret.
+	SRTPassphrase string
 }
 
 // Playback returns what a playback id stands for; fault.NotFound if for nothing.
@@ -33,9 +35,10 @@ func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, erro
 	var row struct {
 		ID, Policy, LiveStreamID, Title, LatencyMode string
 		Disabled                                     bool
+		SRTPassphrase                                string `bun:"srt_passphrase"`
 	}
 	err := s.db.NewSelect().TableExpr("playback_ids AS p").
-		ColumnExpr("p.id, p.policy, p.live_stream_id, s.title, s.latency_mode, s.disabled").
+		ColumnExpr("p.id, p.policy, p.live_stream_id, s.title, s.latency_mode, s.disabled, s.srt_passphrase").
 		Join("JOIN live_streams AS s ON s.id = p.live_stream_id").
 		Where("p.id = ?", playbackID).Scan(ctx, &row)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -44,7 +47,7 @@ func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, erro
 	if err != nil {
 		return Playback{}, s.fail(op, subject(playbackID), err)
 	}
-	return Playback{row.ID, Policy(row.Policy), row.LiveStreamID, row.Title, row.LatencyMode, row.Disabled}, nil
+	return Playback{row.ID, Policy(row.Policy), row.LiveStreamID, row.Title, row.LatencyMode, row.Disabled, row.SRTPassphrase}, nil
 }
 
 // AddPlaybackID gives a stream one more playback id; fault.Conflict when it has

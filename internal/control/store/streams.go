@@ -42,8 +42,15 @@ type LiveStream struct {
 	ReconnectWindow time.Duration
 	Record          bool
 	Disabled        bool
-	// PlaybackIDs are in the order in which they were made.
+	// SRTPassphrase encrypts SRT in both directions; a secret. Empty: SRT without encryption.
+	SRTPassphrase string
+	// Source is where the server fetches the stream from, in place of a publisher.
+	Source Source
+	// Multitrack is what OBS may send when it asks for its settings.
+	Multitrack Multitrack
+	// PlaybackIDs are in the order in which they were made, as are Targets.
 	PlaybackIDs []PlaybackID
+	Targets     []SimulcastTarget
 	// Metadata belongs to the API's user; never nil.
 	Metadata map[string]string
 }
@@ -52,6 +59,23 @@ type LiveStream struct {
 type PlaybackID struct {
 	ID     string
 	Policy Policy
+}
+
+// Source is an address to fetch a stream from; without a URL there is none.
+type Source struct {
+	// URL may hold credentials, and is a secret then.
+	URL string
+	// OnDemand fetches only while somebody watches; Enabled fetches at all.
+	OnDemand, Enabled bool
+}
+
+// Multitrack limits what a publisher of several video tracks is told to send.
+type Multitrack struct {
+	Disabled bool
+	// MaxVideoTracks counts video tracks, MaxBitrate is in bits a second for all of them
+	// together; 0 leaves it to the server's own limit.
+	MaxVideoTracks int
+	MaxBitrate     int64
 }
 
 type streamRow struct {
@@ -68,6 +92,14 @@ type streamRow struct {
 	Record          bool
 	Disabled        bool
 	Metadata        string
+	SRTPassphrase   string `bun:"srt_passphrase"`
+	SourceURL       string `bun:"source_url"`
+	SourceOnDemand  bool
+	SourceEnabled   bool
+
+	MultitrackDisabled   bool
+	MultitrackMaxTracks  int
+	MultitrackMaxBitrate int64
 }
 
 type playbackRow struct {
@@ -91,7 +123,10 @@ func toRow(l LiveStream) (*streamRow, error) {
 		ID: l.ID, CreatedAt: micros(l.CreatedAt), UpdatedAt: micros(l.UpdatedAt), Title: l.Title,
 		StreamKey: l.StreamKey, StreamKeyHash: hashKey(l.StreamKey), LatencyMode: l.LatencyMode,
 		ReconnectWindow: int64(l.ReconnectWindow / time.Second), Record: l.Record, Disabled: l.Disabled,
-		Metadata: string(meta),
+		Metadata: string(meta), SRTPassphrase: l.SRTPassphrase,
+		SourceURL: l.Source.URL, SourceOnDemand: l.Source.OnDemand, SourceEnabled: l.Source.Enabled,
+		MultitrackDisabled: l.Multitrack.Disabled, MultitrackMaxTracks: l.Multitrack.MaxVideoTracks,
+		MultitrackMaxBitrate: l.Multitrack.MaxBitrate,
 	}, nil
 }
 
@@ -100,7 +135,9 @@ func (r *streamRow) stream() (LiveStream, error) {
 		ID: r.ID, CreatedAt: fromMicros(r.CreatedAt), UpdatedAt: fromMicros(r.UpdatedAt), Title: r.Title,
 		StreamKey: r.StreamKey, LatencyMode: r.LatencyMode,
 		ReconnectWindow: time.Duration(r.ReconnectWindow) * time.Second, Record: r.Record, Disabled: r.Disabled,
-		Metadata: map[string]string{},
+		Metadata: map[string]string{}, SRTPassphrase: r.SRTPassphrase,
+		Source:     Source{r.SourceURL, r.SourceOnDemand, r.SourceEnabled},
+		Multitrack: Multitrack{r.MultitrackDisabled, r.MultitrackMaxTracks, r.MultitrackMaxBitrate},
 	}
 	if err := json.Unmarshal([]byte(r.Metadata), &l.Metadata); err != nil {
 		return LiveStream{}, err
@@ -109,8 +146,8 @@ func (r *streamRow) stream() (LiveStream, error) {
 }
 
 // CreateLiveStream keeps a new stream. The id, the key, the times and one playback id
-// for each of policies are made here and stand in what is returned; what l has in
-// their place is ignored.
+// for each of policies are made here and stand in what is returned, as do the ids of
+// l.Targets; what l has in their place is ignored.
 func (s *Store) CreateLiveStream(ctx context.Context, l LiveStream, policies []Policy) (LiveStream, error) {
 	const op = "create the live stream"
 	if len(policies) > MaxPlaybackIDs {
@@ -134,9 +171,22 @@ func (s *Store) CreateLiveStream(ctx context.Context, l LiveStream, policies []P
 		ids = append(ids, pr)
 		l.PlaybackIDs = append(l.PlaybackIDs, PlaybackID{pr.ID, p})
 	}
+	targets, err := newTargets(op, l.ID, row.CreatedAt, l.Targets)
+	if err != nil {
+		return LiveStream{}, err
+	}
+	l.Targets = nil
+	for _, t := range targets {
+		l.Targets = append(l.Targets, t.target())
+	}
 	err = s.inTx(ctx, op, "", func(ctx context.Context, tx bun.Tx) error {
 		if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil {
 			return err
+		}
+		if len(targets) > 0 {
+			if _, err := tx.NewInsert().Model(&targets).Exec(ctx); err != nil {
+				return err
+			}
 		}
 		if len(ids) == 0 {
 			return nil
@@ -211,8 +261,8 @@ func (s *Store) LiveStreams(ctx context.Context, limit int, cursor string) (page
 }
 
 // UpdateLiveStream changes a stream by change, alone with it: no other update comes
-// between reading and writing. ID, CreatedAt and PlaybackIDs stay whatever change does
-// to them. An error of change is returned as it is and nothing is written.
+// between reading and writing. ID, CreatedAt, PlaybackIDs and Targets stay whatever
+// change does to them. An error of change is returned as it is and nothing is written.
 func (s *Store) UpdateLiveStream(ctx context.Context, id string, change func(*LiveStream) error) (LiveStream, error) {
 	const op = "update the live stream"
 	var out LiveStream
@@ -222,11 +272,11 @@ func (s *Store) UpdateLiveStream(ctx context.Context, id string, change func(*Li
 			return err
 		}
 		old := l
-		old.PlaybackIDs = slices.Clone(l.PlaybackIDs)
+		old.PlaybackIDs, old.Targets = slices.Clone(l.PlaybackIDs), slices.Clone(l.Targets)
 		if err := change(&l); err != nil {
 			return err
 		}
-		l.ID, l.CreatedAt, l.PlaybackIDs = old.ID, old.CreatedAt, old.PlaybackIDs
+		l.ID, l.CreatedAt, l.PlaybackIDs, l.Targets = old.ID, old.CreatedAt, old.PlaybackIDs, old.Targets
 		l.UpdatedAt = fromMicros(max(micros(s.now()), micros(old.UpdatedAt)))
 		row, err := toRow(l)
 		if err != nil {
@@ -292,7 +342,7 @@ func (s *Store) load(ctx context.Context, db bun.IDB, id string, lock bool) (Liv
 	return l[0], nil
 }
 
-// complete adds the playback ids to streams.
+// complete adds the playback ids and the simulcast targets to streams.
 func (s *Store) complete(ctx context.Context, db bun.IDB, rows []*streamRow) ([]LiveStream, error) {
 	out := make([]LiveStream, len(rows))
 	at := make(map[string]int, len(rows))
@@ -315,6 +365,15 @@ func (s *Store) complete(ctx context.Context, db bun.IDB, rows []*streamRow) ([]
 	for _, p := range prs {
 		l := &out[at[p.LiveStreamID]]
 		l.PlaybackIDs = append(l.PlaybackIDs, PlaybackID{p.ID, Policy(p.Policy)})
+	}
+	var trs []*targetRow
+	err = db.NewSelect().Model(&trs).Where("live_stream_id IN ?", bun.Tuple(ids)).OrderExpr("created_at, id").Scan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range trs {
+		l := &out[at[r.LiveStreamID]]
+		l.Targets = append(l.Targets, r.target())
 	}
 	return out, nil
 }
