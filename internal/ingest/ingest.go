@@ -72,6 +72,9 @@ type Ingest struct {
 	metrics *metrics
 	monitor Monitor
 	slate   Slate
+
+	mu    sync.Mutex
+	desks map[string]*desk // by stream, while it lives
 }
 
 // SetMonitor lets m watch every publisher; before the first Serve.
@@ -81,19 +84,13 @@ func (i *Ingest) SetMonitor(m Monitor) { i.monitor = m }
 // before Run.
 func (i *Ingest) SetSlate(s Slate) { i.slate = s }
 
-// Run keeps the streams going whose publishers are silent or away, until ctx ends.
-func (i *Ingest) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
-
 // New returns an Ingest that admits by gate and publishes on h. It tells what happens on
 // bus, and registers its metrics with reg (nil for none).
 func New(cfg Config, gate Gate, h *hub.Hub, bus *event.Bus, log *slog.Logger, reg prometheus.Registerer) *Ingest {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Ingest{cfg: cfg, gate: gate, hub: h, bus: bus, log: log, metrics: newMetrics(reg)}
+	return &Ingest{cfg: cfg, gate: gate, hub: h, bus: bus, log: log, metrics: newMetrics(reg), desks: make(map[string]*desk)}
 }
 
 // Serve takes a publisher from its request to its end, and closes it. It returns nil
@@ -114,14 +111,22 @@ func (i *Ingest) Serve(ctx context.Context, r Request) error {
 	connected.Inc()
 	defer connected.Dec()
 	s := &session{
-		Ingest: i, request: r, grant: grant, id: "in_" + strings.ToLower(rand.Text()),
+		Ingest: i, request: r, grant: grant, id: "in_" + strings.ToLower(rand.Text()), since: time.Now(),
 		repairs: &repairs{all: &i.metrics.repaired},
 	}
-	s.timeline = newTimeline(i.cfg.MaxForwardJump, s.repairs)
-	i.bus.Publish(event.StreamConnected{StreamID: grant.StreamID, Session: s.id, Protocol: r.Protocol(), Encoder: r.Encoder()})
+	if r.Backup() {
+		s.role = backupSeat
+	}
+	i.bus.Publish(event.StreamConnected{
+		StreamID: grant.StreamID, Session: s.id, Protocol: r.Protocol(), Encoder: r.Encoder(), Backup: r.Backup(),
+	})
+	s.watch()
 	err = s.run(ctx)
 	if errors.Is(err, io.EOF) {
 		err = nil
+	}
+	if s.tap != nil {
+		s.tap.Ended(err)
 	}
 	r.Close(err)
 	return err
@@ -145,21 +150,46 @@ func peerOf(r Request) string {
 	return ""
 }
 
-// session is one publisher that was admitted.
+// session is one publisher that was admitted. Once it has joined its stream, the desk's
+// mutex guards it.
 type session struct {
 	*Ingest
-	request  Request
-	grant    Grant
-	id       string
-	repairs  *repairs
+	request Request
+	grant   Grant
+	id      string
+	role    int    // mainSeat or backupSeat
+	encoder string // as told when its tracks were known
+	since   time.Time
+	tap     Tap
+	repairs *repairs
+	cancel  context.CancelCauseFunc
+
+	desk     *desk
 	timeline *timeline
+	drift    drift
+	names    renditions
+	lanes    []seatLane
+	arrived  time.Time // when its last packet came
+	steady   time.Time // since when they come without a pause
+
+	// Off the air: what it holds, since when it sends again, and whether its last packet
+	// is one to begin with.
+	held      []*media.Packet
+	heldBytes int
+	resumed   time.Time
+	atKey     bool
+
+	known   []*media.Track // in their present versions
+	changed bool           // and nobody was told yet
+	told    time.Time
 }
 
-// run learns the publisher's tracks, publishes them, and copies until one side ends.
-// The error is io.EOF when the publisher stopped by itself.
+// run learns the publisher's tracks, gives it its place on the stream, and copies until
+// one side ends. The error is io.EOF when the publisher stopped by itself.
 func (s *session) run(parent context.Context) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
+	s.cancel = cancel
 	first, err := s.learn(ctx, cancel)
 	if err != nil {
 		if err = explain(parent, ctx, err); !errors.Is(err, io.EOF) {
@@ -167,52 +197,49 @@ func (s *session) run(parent context.Context) error {
 		}
 		return err
 	}
-	src := &source{session: s, first: first}
-	pub, err := s.hub.Publish(s.grant.StreamID, hub.PublishOptions{
-		Session: s.id, Protocol: s.request.Protocol(), Peer: peerOf(s.request), Encoder: s.request.Encoder(),
-		Linger: s.grant.Linger, LatencyMode: s.grant.LatencyMode,
-		Tracks: src.tracks(), Repaired: s.repairs.counts,
-	})
-	if err != nil {
+	s.encoder = s.request.Encoder()
+	if err := s.join(first); err != nil {
 		s.refused(s.request, s.grant.StreamID, err)
 		return err
 	}
 	// The stream may have been disabled or deleted, or its key renewed, while its tracks
 	// were being learned: whoever did that found no publication to end.
 	if _, err := s.gate.AdmitPublish(ctx, s.request.Protocol(), s.request.Peer(), s.request.Key()); err != nil {
-		pub.End(nil)
+		s.desk.leave(s, nil)
 		s.refused(s.request, s.grant.StreamID, err)
 		return err
 	}
-	s.timeline.begin(startOf(pub, first), first)
 
 	// Whoever takes over or kicks must not wait for this publisher's next packet.
+	over := s.desk.stream().Done()
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		select {
-		case <-pub.Done():
-			cancel(pub.Err())
+		case <-over:
+			cancel(s.desk.reason())
 		case <-ctx.Done():
 		}
 	})
-	err = explain(parent, ctx, media.Copy(ctx, pub, src))
-	pub.End(err)
+	err = explain(parent, ctx, media.Copy(ctx, s, tapped{s.request, s.tap}))
+	s.desk.leave(s, err)
 	cancel(nil)
 	watch.Wait()
 	return err
 }
 
-// startOf is where the publisher's first packet comes to stand on the stream: where the
-// one before it stopped, plus the time since.
-func startOf(pub *hub.Publication, first []*media.Packet) time.Duration {
-	at, ok := pub.Resume()
-	if !ok {
-		return 0
+// tapped is a publisher that a Monitor watches.
+type tapped struct {
+	Request
+	tap Tap
+}
+
+// ReadPacket implements media.Source.
+func (t tapped) ReadPacket(ctx context.Context) (*media.Packet, error) {
+	p, err := t.Request.ReadPacket(ctx)
+	if err == nil && t.tap != nil {
+		t.tap.Received(p)
 	}
-	if len(first) == 0 {
-		return at.Media
-	}
-	return at.Media + since(first[0].Arrival, at.At)
+	return p, err
 }
 
 // explain turns the end of a context into the reason for it.

@@ -22,7 +22,7 @@ func (s *session) learn(ctx context.Context, cancel context.CancelCauseFunc) ([]
 	})
 	defer timer.Stop()
 	for {
-		p, err := s.request.ReadPacket(ctx)
+		p, err := tapped{s.request, s.tap}.ReadPacket(ctx)
 		switch {
 		case errors.Is(err, io.EOF) && len(l.packets) > 0:
 			// A short broadcast. The end comes again after what was read.

@@ -39,3 +39,18 @@ type Slate interface {
 	// it, for the codec and size of t. It may take its time.
 	Key(ctx context.Context, t *media.Track) (config, data []byte, err error)
 }
+
+// watch lets the Monitor, if there is one, watch the publisher.
+func (s *session) watch() {
+	if s.monitor == nil {
+		return
+	}
+	o := Session{
+		StreamID: s.grant.StreamID, Session: s.id, Protocol: s.request.Protocol(), Encoder: s.request.Encoder(),
+		Backup: s.request.Backup(), Since: s.since, Repaired: s.repairs.counts,
+	}
+	if linked, ok := s.request.(media.Linked); ok {
+		o.Link = linked.Link
+	}
+	s.tap = s.monitor.Watch(o)
+}

@@ -27,7 +27,20 @@ const (
 	// repairBefore: a packet from before the beginning was left out.
 	repairBefore
 
-	repairKinds = int(repairBefore) + 1
+	// repairLate: a packet was left out because filler stands in its place already.
+	repairLate
+	// repairParameters: a packet was left out because the parameters changed too often.
+	repairParameters
+	// repairClock: the publisher's clock differs from the wall clock, and its time stamps
+	// are stretched or pressed to follow it. Counted once for each time that it begins.
+	repairClock
+	// repairTrackClock: the same for one track that drifts from the others.
+	repairTrackClock
+	// repairCount: counted samples drift from the time stamps, and are moved up to them a
+	// little with each packet.
+	repairCount
+
+	repairKinds = int(repairCount) + 1
 )
 
 // String returns the kind as a metric's label has it.
@@ -41,6 +54,11 @@ func (r repair) String() string {
 		repairResync:      "audio_resync",
 		repairSurplus:     "audio_surplus",
 		repairBefore:      "before_start",
+		repairLate:        "late",
+		repairParameters:  "parameters",
+		repairClock:       "clock_drift",
+		repairTrackClock:  "track_drift",
+		repairCount:       "audio_drift",
 	}[r]
 }
 

@@ -11,6 +11,8 @@ const (
 	// driftFrames and driftMillis are how far the count may be off: the larger counts.
 	driftFrames = 2
 	driftMillis = 60
+	// slewPart is the part of a packet that the count is moved by at most with each.
+	slewPart = 200
 )
 
 // smoother gives sound exact time stamps by counting samples, and follows the
@@ -27,6 +29,8 @@ type smoother struct {
 	leapt bool
 	// skip is the number of packets to leave out.
 	skip int64
+	// slew is what the count is still to be moved by, a little with each packet.
+	slew int64
 
 	// Within the present windows, in ticks: how many packets were ahead in a row and by
 	// how much at least; since when all were late; the extremes of the long window.
@@ -65,7 +69,16 @@ func (s *smoother) next(exact int64, data []byte, started bool, last int64, fixe
 			// Never back, and not for the sake of rounding either.
 			s.due = max(exact, last+1, min(last+duration, exact+duration))
 		}
-	} else if by := s.drift(exact-s.due, duration); by > 0 {
+	} else if s.slew != 0 {
+		most := max(1, duration/slewPart)
+		by := min(max(s.slew, -most), most)
+		s.slew -= by
+		s.due += by
+	} else if by := s.drift(exact-s.due, duration); away(by, 0) <= max(2*duration, int64(s.track.Timescale)*driftMillis/1000) && by != 0 {
+		fixed.count(repairCount)
+		s.settle(s.due)
+		s.slew = by
+	} else if by > 0 {
 		fixed.count(repairResync)
 		s.settle(s.due + by)
 	} else if by < 0 {
@@ -84,7 +97,7 @@ func (s *smoother) next(exact int64, data []byte, started bool, last int64, fixe
 
 // settle takes due as the truth and begins to measure anew.
 func (s *smoother) settle(due int64) {
-	s.due, s.skip, s.quick, s.late, s.long = due, 0, 0, false, false
+	s.due, s.skip, s.slew, s.quick, s.late, s.long = due, 0, 0, 0, false, false
 }
 
 // drift takes in that a packet's stamp is e ticks ahead of the count, and returns by
@@ -126,9 +139,9 @@ func (s *smoother) drift(e, duration int64) int64 {
 	if s.due-s.longSince >= 3*rate {
 		s.long = false
 		switch {
-		case s.low > duration:
+		case s.low > duration/2:
 			return s.low
-		case s.high < -duration:
+		case s.high < -duration/2:
 			return s.high
 		}
 	}

@@ -49,6 +49,10 @@ const (
 type timeline struct {
 	maxForward int64
 	fixed      *repairs
+	// adopt, if set, says what a publisher's track is on the stream.
+	adopt func(in *media.Track) (*media.Track, *lane)
+	// bias is added to all time stamps that come, so that the stream follows the wall clock.
+	bias int64
 
 	begun    bool
 	start    int64 // nothing comes out before it
@@ -65,6 +69,9 @@ type timeline struct {
 // line is one track of a timeline.
 type line struct {
 	in, out *media.Track
+	lane    *lane
+	extra   int64 // is added to the track's time stamps, beside the timeline's bias
+	slewed  slewed
 
 	started bool
 	off     int64 // the offset of its last packet
@@ -120,18 +127,35 @@ func (l *timeline) line(in *media.Track) *line {
 			return n
 		}
 		if n.in.ID == in.ID {
-			n.change(in)
+			l.change(n, in)
 			return n
 		}
 	}
 	n := &line{step: defaultStep}
-	n.change(in)
+	l.change(n, in)
 	l.lines = append(l.lines, n)
 	return n
 }
 
-// change gives the line a new version of its track.
-func (n *line) change(in *media.Track) {
+// change gives the line a new version of its track. Where the stream's track stays as it
+// is, so does the count of samples.
+func (l *timeline) change(n *line, in *media.Track) {
+	out, was := inStreamScale(in), n.out
+	if l.adopt != nil {
+		out, n.lane = l.adopt(in)
+	}
+	n.in, n.out = in, out
+	if out == was {
+		return
+	}
+	if was != nil && was.Timescale != out.Timescale {
+		n.last = media.Rescale(n.last, int64(was.Timescale), int64(out.Timescale))
+	}
+	n.sound = newSmoother(out)
+}
+
+// inStreamScale returns the track with a timescale of our own.
+func inStreamScale(in *media.Track) *media.Track {
 	out := *in
 	switch {
 	case in.Kind() == media.Video:
@@ -141,20 +165,35 @@ func (n *line) change(in *media.Track) {
 	default:
 		out.Timescale = plainTimescale
 	}
-	if n.out != nil && n.out.Timescale != out.Timescale {
-		n.last = media.Rescale(n.last, int64(n.out.Timescale), int64(out.Timescale))
+	return &out
+}
+
+// knows tells whether a track is known, and whether in has other parameters than it had.
+func (l *timeline) knows(in *media.Track) (changed, known bool) {
+	for _, n := range l.lines {
+		if n.in == in {
+			return false, true
+		}
+		if n.in.ID == in.ID {
+			return !equal(inStreamScale(in), inStreamScale(n.in)), true
+		}
 	}
-	n.in, n.out = in, &out
-	n.sound = newSmoother(&out)
+	return false, false
 }
 
 // put maps a packet; nil means that it is to be left out.
 func (l *timeline) put(p *media.Packet) *media.Packet {
+	q, _ := l.move(p)
+	return q
+}
+
+// move maps a packet and returns the line that it is on; nil means that it is to be left out.
+func (l *timeline) move(p *media.Packet) (*media.Packet, *line) {
 	n := l.line(p.Track)
 	if !l.begun {
 		l.begin(0, []*media.Packet{p})
 	}
-	in := inTime(p)
+	in := inTime(p) + l.bias + n.extra
 	out := l.place(n, in, p.Arrival)
 	if p.Arrival.After(l.arrived) {
 		l.arrived = p.Arrival
@@ -162,7 +201,7 @@ func (l *timeline) put(p *media.Packet) *media.Packet {
 	n.arrived = p.Arrival
 	if out < l.start {
 		l.fixed.count(repairBefore)
-		return nil
+		return nil, n
 	}
 	ts := int64(n.out.Timescale)
 	exact := media.Rescale(out, int64(time.Second), ts)
@@ -170,7 +209,7 @@ func (l *timeline) put(p *media.Packet) *media.Packet {
 	if n.out.Kind() == media.Audio {
 		var keep bool
 		if q.DTS, q.Duration, keep = n.sound.next(exact, p.Data, n.started, n.last, l.fixed); !keep {
-			return nil
+			return nil, n
 		}
 		q.PTS = q.DTS
 	} else {
@@ -190,7 +229,7 @@ func (l *timeline) put(p *media.Packet) *media.Packet {
 	n.started, n.last = true, q.DTS
 	n.lastOut = media.Rescale(q.DTS, ts, int64(time.Second))
 	l.clock = max(l.clock, n.lastOut)
-	return q
+	return q, n
 }
 
 // place finds where a packet with the time stamp in belongs.
@@ -294,8 +333,8 @@ func (l *timeline) confirms(n *line, in int64) *line {
 
 // leap accepts a new clock, which s was the first to show.
 func (l *timeline) leap(n, s *line, in int64, now time.Time, wall int64) int64 {
-	if out := in + l.cur; n.started && out > n.lastOut && out <= max(l.clock, wall)+l.maxForward {
-		return n.take(in, l.cur) // a pause
+	if out := in + l.cur; n.started && out > n.lastOut && out <= wall+calm {
+		return n.take(in, l.cur) // a pause, for which the clock on the wall went on too
 	}
 	l.fixed.count(repairJump)
 	l.prev, l.hasPrev, l.switched, l.prevUsed = l.cur, true, l.clock, l.clock
