@@ -38,8 +38,10 @@ type Reader struct {
 	stats  Stats
 	// held is how many bytes all streams hold, silence how many packets came without a map.
 	held, silence int
-	now           time.Time
-	err           error
+	// early holds the packets that came before the map, which may be about them.
+	early []byte
+	now   time.Time
+	err   error
 }
 
 // pid is what is known of one packet identifier.
@@ -150,6 +152,9 @@ func (r *Reader) packet(b []byte) error {
 		if r.silence++; r.silence > maxSilence {
 			return broken(fmt.Sprintf("no programme map in %d packets", maxSilence))
 		}
+		if (p == nil || p.table == nil) && len(r.early) < maxEarly {
+			r.early = append(r.early, b...)
+		}
 	}
 	if p == nil || h.payload == nil {
 		return nil
@@ -210,7 +215,20 @@ func (r *Reader) table(p *pid, h header, lost bool) error {
 			err = e
 		}
 	})
-	return err
+	if err != nil || r.current == 0 {
+		return err
+	}
+	early := r.early
+	r.early = nil
+	for ; len(early) > 0; early = early[packetSize:] {
+		if e, ok := parseHeader(early); !ok || r.pids[e.pid] == nil || r.pids[e.pid].stream == nil {
+			continue
+		}
+		if err := r.packet(early[:packetSize]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // association takes a programme association section.

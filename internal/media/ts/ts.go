@@ -38,6 +38,8 @@ const (
 	maxGarbage = 1 << 20
 	// maxSilence is how many packets may come without a programme map.
 	maxSilence = 200000
+	// maxEarly is how many bytes of packets that come before the map are kept for it.
+	maxEarly = 2 << 20
 )
 
 const (

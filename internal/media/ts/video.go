@@ -3,6 +3,8 @@ package ts
 import (
 	"bytes"
 
+	h264codec "github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+
 	"onair/internal/media"
 	"onair/internal/media/bitstream"
 )
@@ -77,7 +79,7 @@ func (s *stream) addVideo(r *Reader, p pes, follows []byte) {
 	r.held -= len(v.hold)
 	v.hold = nil
 	stamped := times{p.pts, p.dts, p.timed}
-	starts := unitStarts(codec, b)
+	starts := s.pairFields(r, b, unitStarts(codec, b))
 	for i, start := range starts {
 		end := len(b)
 		if i+1 < len(starts) {
@@ -101,6 +103,31 @@ func (s *stream) addVideo(r *Reader, p pes, follows []byte) {
 		}
 		s.picture(r, b[start:end], at)
 	}
+}
+
+// pairFields leaves the two fields of an interlaced picture together where they come in one
+// PES packet: they have one time, and are one sample of a file.
+func (s *stream) pairFields(r *Reader, b []byte, starts []int) []int {
+	if s.coding != h264 || len(starts) != 2 || starts[0] > 3 {
+		return starts
+	}
+	if s.track == nil {
+		s.parameters(r, bitstream.FromAnnexB(b[starts[0]:starts[1]]))
+	}
+	if s.track == nil || !interlaced(s.track.Config) {
+		return starts
+	}
+	return starts[:1]
+}
+
+// interlaced reports whether an avcC allows pictures of one field.
+func interlaced(config []byte) bool {
+	if len(config) < 8 {
+		return false
+	}
+	size := int(config[6])<<8 | int(config[7])
+	var sps h264codec.SPS
+	return len(config) >= 8+size && sps.Unmarshal(config[8:8+size]) == nil && !sps.FrameMbsOnlyFlag
 }
 
 func (s *stream) codec() media.Codec {
