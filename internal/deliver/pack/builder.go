@@ -60,6 +60,14 @@ type builder struct {
 	dirty     bool
 	heldUntil time.Duration // media time before which the state is not made visible; see holdTail
 	ended     bool
+
+	notes      []note // for the journal
+	noted      *Init  // the last one in the journal's file
+	file       int    // the journal's file that has introduced the rendition
+	shown      uint64 // snapshots
+	promised   string // name of the part promisedID, hinted at before a restart
+	promisedID int64
+	resumed    bool // pending is the first frame after a restart
 }
 
 // adopt makes t the track of what follows.
@@ -191,8 +199,9 @@ func (b *builder) flush() {
 		Blob:        newBlob(data),
 	}
 	if b.r.partTarget > 0 {
-		part.Name = partName(b.s.epoch, b.nextPart)
+		part.Name = b.partName()
 	}
+	b.notePart(&part, b.nextPart, data)
 	b.nextPart++
 	b.open.Parts = append(b.open.Parts, part)
 	b.openChunks = append(b.openChunks, data)
@@ -243,6 +252,7 @@ func (b *builder) close(seg *Segment) {
 		b.keptBytes += int(seg.Blob.Size)
 		b.s.m.bytes.Add(float64(seg.Blob.Size))
 	}
+	b.noteClose(seg)
 	b.kept = append(b.kept, seg)
 	b.endTime = max(b.endTime, seg.end)
 	b.dirty = true
@@ -350,7 +360,7 @@ func (b *builder) publish() {
 	s := &Snapshot{
 		Track: b.track, Segments: b.kept[b.listed:len(b.kept):len(b.kept)], kept: b.kept[:len(b.kept):len(b.kept)],
 		Ended: b.ended, Independent: true, Peak: b.peak,
-		epoch: b.s.epoch, nextPart: b.nextPart, listed: b.r.partTarget > 0,
+		nextPart: b.nextPart, listed: b.r.partTarget > 0,
 	}
 	var bits int64
 	var length time.Duration
@@ -390,10 +400,19 @@ func (b *builder) publish() {
 	}
 	b.hinted = -1
 	if s.listed && b.open != nil && !b.ended {
-		s.Hint = partName(b.s.epoch, b.nextPart)
+		s.Hint = b.partName()
 		b.hinted = b.nextPart
 	}
-	b.r.publish(s)
+	b.show(s)
+}
+
+// partName is the name of the next part. The first one after a restart is the one that
+// viewers were told of before.
+func (b *builder) partName() string {
+	if b.promised != "" && b.promisedID == b.nextPart {
+		return b.promised
+	}
+	return partName(b.s.epoch, b.nextPart)
 }
 
 // partEnd is where the last flushed part ended.

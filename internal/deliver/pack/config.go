@@ -16,6 +16,11 @@ type Config struct {
 	Window                time.Duration `name:"pack-window" yaml:"window" env:"ONAIR_PACK_WINDOW" help:"How much of a live stream its playlists list; six segments at least." default:"30s"`
 	MaxWindowBytes        int           `name:"pack-max-window-bytes" yaml:"max_window_bytes" env:"ONAIR_PACK_MAX_WINDOW_BYTES" help:"Most media one rendition keeps in memory, in bytes. The oldest segments go first." default:"268435456"`
 	KeepEnded             time.Duration `name:"pack-keep-ended" yaml:"keep_ended" env:"ONAIR_PACK_KEEP_ENDED" help:"How long the last window of a stream that ended can still be watched." default:"60s"`
+	MaxDiskBytes          int64         `name:"pack-max-disk-bytes" yaml:"max_disk_bytes" env:"ONAIR_PACK_MAX_DISK_BYTES" help:"Most media that the last windows of all streams take on disk, in bytes. They let streams go on after the server was killed; what is over the bound does not." default:"4294967296"`
+	MaxHistory            time.Duration `name:"pack-max-history" yaml:"max_history" env:"ONAIR_PACK_MAX_HISTORY" help:"Age up to which the last window of a stream on disk is taken up again by a server that starts." default:"5m"`
+
+	// Dir is the folder of the last windows; empty keeps none. It is the node's to choose.
+	Dir string `kong:"-" yaml:"-"`
 }
 
 // The bounds that nobody needs to set.
@@ -67,6 +72,8 @@ func DefaultConfig() Config {
 		Window:                30 * time.Second,
 		MaxWindowBytes:        256 << 20,
 		KeepEnded:             time.Minute,
+		MaxDiskBytes:          4 << 30,
+		MaxHistory:            5 * time.Minute,
 	}
 }
 
@@ -85,6 +92,8 @@ func (c Config) Validate() error {
 		bad(c.Window >= 10*time.Second && c.Window <= time.Hour, "pack.window", "is not between 10s and 1h", "Set 30s; longer windows cost memory"),
 		bad(c.MaxWindowBytes >= 8<<20, "pack.max_window_bytes", "is less than 8 MiB, which a few seconds of video fill", "Set 268435456"),
 		bad(c.KeepEnded >= time.Second, "pack.keep_ended", "is less than 1s, so viewers would miss the end", "Set 60s"),
+		bad(c.MaxDiskBytes >= 0, "pack.max_disk_bytes", "is negative", "Set 4294967296; 0 keeps nothing on disk"),
+		bad(c.MaxHistory >= time.Second && c.MaxHistory <= time.Hour, "pack.max_history", "is not between 1s and 1h", "Set 5m"),
 	)
 }
 

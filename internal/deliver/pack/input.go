@@ -30,14 +30,8 @@ type hubFeeds struct {
 }
 
 func (f *hubFeeds) open() (fresh []reader, changed <-chan struct{}) {
-	list := []*hub.Feed{f.stream.Feed()}
-	if several, ok := any(f.stream).(interface {
-		Feeds() []*hub.Feed
-		FeedsChanged() <-chan struct{}
-	}); ok {
-		changed = several.FeedsChanged() // before the list, so that none is missed
-		list = several.Feeds()
-	}
+	changed = f.stream.FeedsChanged() // before the list, so that none is missed
+	list := f.stream.Feeds()
 	for ; f.opened < len(list); f.opened++ {
 		fresh = append(fresh, list[f.opened].NewReader(hub.ReaderOptions{Name: "pack", From: hub.OldestKept}))
 	}
@@ -75,6 +69,9 @@ func (s *Stream) run(ctx context.Context, f feeds) {
 		}
 		return changed
 	}
+	if s.recorder != nil { // a history goes on
+		s.starts.Go(s.recorder.run)
+	}
 	changed := add()
 	for reading > 0 {
 		select {
@@ -89,6 +86,10 @@ func (s *Stream) run(ctx context.Context, f feeds) {
 		}
 	}
 	s.end()
+	if s.recorder != nil {
+		s.recorder.stop()
+	}
+	s.starts.Wait()
 }
 
 // readFeed hands on what a reader yields until it ends, with the error that ended it.

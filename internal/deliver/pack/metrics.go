@@ -5,7 +5,8 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	streams, bytes                                             prometheus.Gauge
 	parts, segments, borders, longSamples, repaired, shortened prometheus.Counter
-	dropped                                                    *prometheus.CounterVec
+	dropped, skipped                                           *prometheus.CounterVec
+	diskBytes                                                  prometheus.Gauge
 }
 
 // newMetrics makes the package's metrics and registers them with reg, if there is one.
@@ -28,9 +29,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onair_pack_dropped_total", Help: "Frames left out, by reason.",
 		}, []string{"reason"}),
+		diskBytes: gauge("disk_bytes", "Bytes of the last windows on disk."),
+		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "onair_pack_disk_skipped_total", Help: "States that were shown without being kept on disk, by reason: queue (the disk is too slow), full (pack.max_disk_bytes), error.",
+		}, []string{"reason"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.streams, m.bytes, m.parts, m.segments, m.borders, m.longSamples, m.repaired, m.shortened, m.dropped)
+		reg.MustRegister(m.streams, m.bytes, m.parts, m.segments, m.borders, m.longSamples, m.repaired, m.shortened, m.dropped, m.diskBytes, m.skipped)
 	}
 	return m
 }

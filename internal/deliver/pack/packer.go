@@ -34,8 +34,11 @@ type Packer struct {
 	log *slog.Logger
 	m   *metrics
 
+	disk *disk // nil: nothing is kept there
+
 	mu      sync.RWMutex
 	streams map[string]broadcast
+	revived map[string]*Stream // histories whose streams have not begun yet
 }
 
 // broadcast is the newest stream of a name. replaced is closed when a newer one begins:
@@ -48,7 +51,11 @@ type broadcast struct {
 // New returns a Packer; Run makes it work. Its metrics are registered with reg (nil for
 // none).
 func New(cfg Config, h *hub.Hub, log *slog.Logger, reg prometheus.Registerer) *Packer {
-	return &Packer{cfg: cfg, hub: h, log: log, m: newMetrics(reg), streams: map[string]broadcast{}}
+	p := &Packer{cfg: cfg, hub: h, log: log, m: newMetrics(reg), streams: map[string]broadcast{}, revived: map[string]*Stream{}}
+	if cfg.Dir != "" && cfg.MaxDiskBytes > 0 {
+		p.disk = &disk{dir: cfg.Dir, limit: cfg.MaxDiskBytes, m: p.m, log: log}
+	}
+	return p
 }
 
 // Stream returns the newest broadcast of that name, if it is on the air or ended a
@@ -66,6 +73,9 @@ func (p *Packer) Run(ctx context.Context) error {
 	watcher := p.hub.Watch()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() { p.forgetRest(waiting) })
 	for {
 		src, err := watcher.Next(ctx)
 		if errors.Is(err, io.EOF) || ctx.Err() != nil {
@@ -74,9 +84,14 @@ func (p *Packer) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if b, ok := p.resumed(src.Name()); ok {
+			wg.Go(func() { p.follow(ctx, src, b) })
+			continue
+		}
 		s := newStream(p.cfg, src.Name(), func() (media.LatencyMode, bool) {
 			return src.LatencyMode(), announcesVideo(src)
 		}, p.m, p.log)
+		s.disk = p.disk
 		b := p.put(s)
 		wg.Go(func() { p.follow(ctx, src, b) })
 	}
@@ -92,13 +107,18 @@ func (p *Packer) follow(ctx context.Context, src *hub.Stream, s broadcast) {
 	case <-s.replaced:
 	case <-ctx.Done():
 	}
-	p.m.bytes.Sub(float64(s.bytes()))
-	p.m.streams.Dec()
+	p.gone(s.Stream)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.streams[s.name].Stream == s.Stream && ctx.Err() == nil {
 		delete(p.streams, s.name)
 	}
+}
+
+// gone takes a stream out of the metrics.
+func (p *Packer) gone(s *Stream) {
+	p.m.bytes.Sub(float64(s.bytes()))
+	p.m.streams.Dec()
 }
 
 func (p *Packer) put(s *Stream) broadcast {

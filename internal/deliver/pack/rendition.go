@@ -3,6 +3,7 @@ package pack
 import (
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,7 +96,7 @@ type Snapshot struct {
 	FrameRate float64
 
 	kept     []*Segment // Segments and those before them that can still be downloaded
-	epoch    string
+	number   uint64     // counts the snapshots of the rendition
 	nextPart int64
 	listed   bool // parts are resources of their own
 	next     chan struct{}
@@ -187,26 +188,26 @@ const (
 
 // Find looks up a part, a complete segment or an initialization section by its name.
 func (s *Snapshot) Find(name string) (*Blob, Status) {
-	kind, id, ok := parseName(name, s.epoch)
+	kind, id, ok := parseName(name)
 	if !ok {
 		return nil, Absent
 	}
 	switch kind {
 	case 'p':
-		return s.part(id)
+		return s.part(id, name)
 	case 's':
 		if len(s.kept) == 0 {
 			return nil, Absent
 		}
-		if i := id - s.kept[0].Sequence; i >= 0 && i < int64(len(s.kept)) && s.kept[i].Blob != nil {
+		if i := id - s.kept[0].Sequence; i >= 0 && i < int64(len(s.kept)) && s.kept[i].Blob != nil && s.kept[i].Name == name {
 			return s.kept[i].Blob, Found
 		}
 	case 'i':
-		if s.Open != nil && s.Open.Init.n == id {
+		if s.Open != nil && s.Open.Init.Name == name {
 			return s.Open.Init.Blob, Found
 		}
 		for i := len(s.kept) - 1; i >= 0; i-- {
-			if init := s.kept[i].Init; init != nil && init.n == id {
+			if init := s.kept[i].Init; init != nil && init.Name == name {
 				return init.Blob, Found
 			}
 		}
@@ -214,12 +215,15 @@ func (s *Snapshot) Find(name string) (*Blob, Status) {
 	return nil, Absent
 }
 
-func (s *Snapshot) part(id int64) (*Blob, Status) {
-	if !s.listed || id > s.nextPart || id == s.nextPart && s.Hint == "" {
+func (s *Snapshot) part(id int64, name string) (*Blob, Status) {
+	if !s.listed || id > s.nextPart {
 		return nil, Absent
 	}
 	if id == s.nextPart {
-		return nil, Coming
+		if name == s.Hint {
+			return nil, Coming
+		}
+		return nil, Absent
 	}
 	seg := s.Open
 	if seg == nil || id < seg.firstPart {
@@ -229,13 +233,14 @@ func (s *Snapshot) part(id int64) (*Blob, Status) {
 		}
 		seg = s.kept[i]
 	}
-	if i := id - seg.firstPart; i >= 0 && i < int64(len(seg.Parts)) {
+	if i := id - seg.firstPart; i >= 0 && i < int64(len(seg.Parts)) && seg.Parts[i].Name == name {
 		return seg.Parts[i].Blob, Found
 	}
 	return nil, Absent
 }
 
-// Names are a letter, the epoch of the broadcast, and a number: they never repeat.
+// Names are a letter, what stands for the run of the server that made them, and a number:
+// they never repeat, and the numbers go on where a restarted server takes a stream up again.
 func partName(epoch string, id int64) string    { return "p" + epoch + "." + itoa(id) + ".m4s" }
 func segmentName(epoch string, id int64) string { return "s" + epoch + "." + itoa(id) + ".m4s" }
 func initName(epoch string, id int64) string    { return "i" + epoch + "." + itoa(id) + ".mp4" }
@@ -243,14 +248,14 @@ func initName(epoch string, id int64) string    { return "i" + epoch + "." + ito
 func itoa(v int64) string { return strconv.FormatInt(v, 10) }
 
 // parseName takes a name apart. It allocates nothing, and knows exactly the names that
-// the functions above make.
-func parseName(name, epoch string) (kind byte, id int64, ok bool) {
-	head := 1 + len(epoch) + 1
-	if len(name) < head+5 || name[1:head-1] != epoch || name[head-1] != '.' {
+// the functions above make; whether the middle is right is seen by comparing.
+func parseName(name string) (kind byte, id int64, ok bool) {
+	dot := strings.IndexByte(name, '.')
+	if dot < 2 || len(name) < dot+6 {
 		return 0, 0, false
 	}
 	kind = name[0]
-	digits, ext := name[head:len(name)-4], name[len(name)-4:]
+	digits, ext := name[dot+1:len(name)-4], name[len(name)-4:]
 	switch {
 	case len(digits) > 18:
 		return 0, 0, false
@@ -276,6 +281,7 @@ type Rendition struct {
 	name       string
 	kind       media.Kind
 	partTarget time.Duration
+	mu         sync.Mutex // of those who publish
 	cur        atomic.Pointer[Snapshot]
 }
 
@@ -292,9 +298,18 @@ func (r *Rendition) PartTarget() time.Duration { return r.partTarget }
 // Snapshot returns the newest state.
 func (r *Rendition) Snapshot() *Snapshot { return r.cur.Load() }
 
+// publish makes s the newest state, unless a newer one is already.
 func (r *Rendition) publish(s *Snapshot) {
 	s.next = make(chan struct{})
-	if old := r.cur.Swap(s); old != nil {
+	r.mu.Lock()
+	old := r.cur.Load()
+	if old != nil && old.number >= s.number {
+		r.mu.Unlock()
+		return
+	}
+	r.cur.Store(s)
+	r.mu.Unlock()
+	if old != nil {
 		close(old.next)
 	}
 }

@@ -52,7 +52,8 @@ type segmenter struct {
 	group    time.Duration // longest distance of key frames seen
 	border   bool          // a secondary track waits for a new domain
 	refused  []*media.Track
-	ending   bool // what is missing in the last segment is no gap
+	journal  *journal // nil: nothing is kept on disk
+	ending   bool     // what is missing in the last segment is no gap
 }
 
 func newSegmenter(cfg Config, p *plan, epoch string, m *metrics, add func(*builder)) *segmenter {
@@ -176,19 +177,26 @@ func (s *segmenter) builder(p *media.Packet) (*builder, error) {
 func (s *segmenter) leading(b *builder, p *media.Packet) {
 	f := s.frame(p)
 	if s.open {
-		last := b.pending
-		step := f.dts - last.dts
-		switch {
-		case b.differs(p.Track):
+		if b.differs(p.Track) {
 			if !p.Key {
 				s.drop("parameters")
 				return
 			}
 			s.close(&f)
+		} else if (b.pending == nil || b.resumed) && s.resume(b, &f) {
+			return
+		}
+	}
+	if s.open {
+		step := int64(-1 << 62) // after a restart, far from where the media ended
+		if b.pending != nil {
+			step = f.dts - b.pending.dts
+		}
+		switch {
 		case p.Track.Duration(step) > s.plan.limit() || p.Track.Duration(step) < -time.Second:
 			s.close(nil) // the time line jumped
 		case step <= 0:
-			f.dts = last.dts + 1
+			f.dts = b.pending.dts + 1
 			s.m.repaired.Inc()
 		}
 	}

@@ -30,6 +30,10 @@ type Stream struct {
 	all      []*builder
 	isReady  bool
 	complain int // errors of tracks told so far
+	mode     media.LatencyMode
+	starts   sync.WaitGroup // the recorder's goroutine
+	disk     *disk          // nil: nothing is kept on disk
+	recorder *recorder      // nil until there is something to record
 }
 
 // state is what a Stream tells; it is replaced as a whole.
@@ -105,6 +109,7 @@ func (s *Stream) write(p *media.Packet) {
 func (s *Stream) learn() *learner {
 	if s.learner == nil {
 		mode, announced := s.terms()
+		s.mode = mode
 		s.learner = newLearner(s.cfg, mode, announced)
 	}
 	return s.learner
@@ -116,11 +121,31 @@ func (s *Stream) begin() {
 	s.learner = nil
 	plan := l.plan()
 	s.seg = newSegmenter(s.cfg, plan, newEpoch(), s.m, func(b *builder) { s.all = append(s.all, b) })
+	if s.disk != nil {
+		s.record(s.disk, s.disk.recorder(s.name, nil, 0))
+		s.seg.journal.fresh = true
+		s.starts.Go(s.recorder.run)
+	}
 	s.state.Store(&state{target: plan.target, holdBack: plan.holdBack()})
 	s.log.Info("stream is being packaged", "stream", s.name,
 		"target_duration", plan.target, "part", plan.part, "longest_group", plan.group)
 	for _, p := range l.packets {
 		s.feed(p)
+	}
+}
+
+// record keeps what is packaged on disk.
+func (s *Stream) record(d *disk, r *recorder) {
+	s.disk, s.recorder = d, r
+	s.seg.journal = &journal{to: r, head: s.head}
+}
+
+// head describes the broadcast.
+func (s *Stream) head() *headEntry {
+	g := s.seg
+	return &headEntry{
+		Format: journalFormat, Stream: s.name, Mode: s.mode, Segment: g.plan.segment, Part: g.plan.part,
+		Target: g.plan.target, Video: g.plan.video, Zero: g.zero, Anchor: g.anchor, First: g.first,
 	}
 }
 
@@ -167,7 +192,7 @@ func (s *Stream) update() {
 	hold := now.holdBack
 	for _, b := range s.all {
 		hold = max(hold, 3*b.r.partTarget)
-		if len(b.kept) == 0 {
+		if snap := b.r.Snapshot(); snap == nil || len(snap.Segments) == 0 {
 			// A secondary track that fell silent is not waited for.
 			// Nor is another rendition, for longer than a segment.
 			begins := b.pending != nil || len(b.queue) > 0
