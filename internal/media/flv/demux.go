@@ -2,6 +2,7 @@ package flv
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,6 +16,10 @@ import (
 // Packets point into the bodies they came from: a body must not be written to after
 // it was handed over.
 type Demuxer struct {
+	// Nanoseconds is set before the first message of a sender that announced that its
+	// stamps may have nanoseconds.
+	Nanoseconds bool
+
 	clock  clock
 	tracks []*track
 	// declared is the frame rate that onMetaData tells.
@@ -32,6 +37,9 @@ type Stats struct {
 	// Refused counts frames of further tracks (not the first video or audio track)
 	// that cannot be used: over MaxTracks, or in an unusable codec.
 	Refused uint64
+	// Changed counts frames that were left out because the parameters of their track
+	// change more often than maxChanges allows.
+	Changed uint64
 }
 
 // track is what the demuxer knows of one track of the sender.
@@ -47,6 +55,17 @@ type track struct {
 	wire, media *media.Track
 	// prefix is the size of NAL length prefixes less one, as the sequence header told.
 	prefix byte
+	// begun is set when the first frame came.
+	begun bool
+	// fine is set for a track of FineTimescale.
+	fine bool
+	// changes are the changes of parameters that the track may still make, and
+	// refilled is when, in milliseconds, one was last added.
+	changes  int
+	refilled int64
+	// held is the sequence header that waits until it may change the parameters; frames
+	// are left out meanwhile.
+	held *held
 	// channels is what a MultichannelConfig told; 0 if none came.
 	channels int
 	// failed is why the track is refused; only further tracks are, the first of its
@@ -115,7 +134,7 @@ func (d *Demuxer) Video(ts uint32, body []byte) ([]*media.Packet, error) {
 	case legacyHeader:
 		return nil, d.setHeader(t, codec, body[5:])
 	case legacyFrames:
-		return d.one(d.frame(t, codec, frame == frameKey, ts, signed24(body[2:]), body[5:]))
+		return d.one(d.frame(t, codec, frame == frameKey, stamp{ts: ts, cts: signed24(body[2:])}, body[5:]))
 	default:
 		d.stats.Ignored++
 		return nil, nil
@@ -146,12 +165,12 @@ func (d *Demuxer) Audio(ts uint32, body []byte) ([]*media.Packet, error) {
 		case legacyHeader:
 			return nil, d.setHeader(t, media.AAC, body[2:])
 		case legacyFrames:
-			return d.one(d.frame(t, media.AAC, true, ts, 0, body[2:]))
+			return d.one(d.frame(t, media.AAC, true, stamp{ts: ts}, body[2:]))
 		}
 		d.stats.Ignored++
 		return nil, nil
 	case soundMP3, soundMP3 | 12: // 14 is MP3 at 8 kHz
-		return d.one(d.frame(d.track(media.Audio, 0), media.MP3, true, ts, 0, body[1:]))
+		return d.one(d.frame(d.track(media.Audio, 0), media.MP3, true, stamp{ts: ts}, body[1:]))
 	default:
 		return nil, unsupportedSound(format)
 	}
@@ -206,10 +225,10 @@ func (d *Demuxer) enhanced(t *track, m exMessage, k media.Kind, ts uint32, part 
 			}
 			cts, b = signed24(b), b[3:]
 		}
-		return d.frame(t, codec, m.frameType == frameKey, ts, cts, b)
+		return d.frame(t, codec, m.frameType == frameKey, stamp{ts, cts, m.nanoseconds, m.precise}, b)
 	case exCodedFramesX:
 		if k == media.Video {
-			return d.frame(t, codec, m.frameType == frameKey, ts, 0, part.body)
+			return d.frame(t, codec, m.frameType == frameKey, stamp{ts, 0, m.nanoseconds, m.precise}, part.body)
 		}
 	case exMultichannel:
 		if k == media.Audio && len(part.body) >= 2 {
@@ -235,44 +254,89 @@ func (d *Demuxer) track(k media.Kind, index int) *track {
 	if len(d.tracks) >= MaxTracks && index > 0 {
 		return nil
 	}
-	t := &track{id: id}
+	t := &track{id: id, fine: d.Nanoseconds, changes: maxChanges}
 	d.tracks = append(d.tracks, t)
 	return t
 }
 
+// stamp is what a message says of the time of its frames.
+type stamp struct {
+	ts          uint32
+	cts         int32
+	nanoseconds int64
+	// precise is set where nanoseconds were told.
+	precise bool
+}
+
 // frame makes a packet of a coded frame.
-func (d *Demuxer) frame(t *track, codec media.Codec, flagged bool, ts uint32, cts int32, b []byte) (*media.Packet, error) {
+func (d *Demuxer) frame(t *track, codec media.Codec, flagged bool, at stamp, b []byte) (*media.Packet, error) {
 	if len(b) == 0 {
 		d.stats.Ignored++
 		return nil, nil
 	}
 	// Only frames move the clock: encoders stamp late sequence headers with 0.
-	dts := d.clock.unwrap(ts)
-	if err := d.learn(t, codec, flagged, b); err != nil {
+	ms := d.clock.unwrap(at.ts)
+	if at.precise && !t.begun {
+		d.makeFine(t)
+	}
+	t.begun = true
+	if err := d.release(t); err != nil {
 		return nil, err
 	}
-	if t.wire == nil || t.codec != codec {
+	err := d.learn(t, codec, flagged, b)
+	if err == nil && (t.wire == nil || t.codec != codec) && t.held == nil {
 		d.stats.NoHeader++
 		return nil, nil
 	}
-	key := true
-	if codec.Kind() == media.Video {
-		out, params, err := bitstream.Normalize(t.wire, b)
-		if err != nil {
-			return nil, fmt.Errorf("%s frame at %d ms: %w", codec, dts, err)
-		}
-		if params != nil {
-			if err := d.setConfig(t, &media.Track{Codec: codec, Config: params}); err != nil {
-				return nil, err
-			}
-		}
-		b, key = out, isKey(codec, flagged, out)
+	if err == nil && t.held != nil {
+		err = errTooOften
 	}
-	if len(b) == 0 {
+	key := true
+	if err == nil && codec.Kind() == media.Video {
+		b, key, err = d.picture(t, codec, flagged, ms, b)
+	}
+	switch {
+	case errors.Is(err, errTooOften):
+		d.stats.Changed++
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case len(b) == 0:
 		d.stats.Ignored++
 		return nil, nil
 	}
-	return &media.Packet{Track: t.media, DTS: dts, PTS: dts + int64(cts), Key: key, Data: b}, nil
+	dts, cts := ms, int64(at.cts)
+	switch {
+	case t.fine:
+		dts, cts = ms*nanosecondsPerTick+at.nanoseconds, cts*nanosecondsPerTick
+	case at.nanoseconds >= nanosecondsPerTick/2:
+		dts++
+	}
+	return &media.Packet{Track: t.media, DTS: dts, PTS: dts + cts, Key: key, Data: b}, nil
+}
+
+// picture brings a frame into the form of packets and takes the parameter sets in it.
+func (d *Demuxer) picture(t *track, codec media.Codec, flagged bool, ms int64, b []byte) (out []byte, key bool, err error) {
+	out, params, err := bitstream.Normalize(t.wire, b)
+	if err != nil {
+		return nil, false, fmt.Errorf("%s frame at %d ms: %w", codec, ms, err)
+	}
+	if params != nil {
+		if err := d.setConfig(t, &media.Track{Codec: codec, Config: params}); err != nil {
+			return nil, false, err
+		}
+	}
+	return out, isKey(codec, flagged, out), nil
+}
+
+// makeFine gives a track that yielded no packet yet the timescale of nanoseconds.
+func (d *Demuxer) makeFine(t *track) {
+	t.fine = true
+	if t.media != nil {
+		wire, public := *t.wire, *t.media
+		wire.Timescale, public.Timescale = FineTimescale, FineTimescale
+		t.wire, t.media = &wire, &public
+	}
 }
 
 // isKey trusts the bitstream before the flag: players can start only where it says so.
@@ -321,6 +385,7 @@ func signed24(b []byte) int32 {
 // setHeader takes a sequence header of a track.
 func (d *Demuxer) setHeader(t *track, codec media.Codec, b []byte) error {
 	if t.codec == codec && t.header != nil && bytes.Equal(t.header, b) {
+		t.held = nil
 		return nil
 	}
 	config, err := configOf(t, codec, b)
@@ -332,23 +397,34 @@ func (d *Demuxer) setHeader(t *track, codec media.Codec, b []byte) error {
 		if t.codec != codec {
 			t.wire = nil
 		}
-		t.codec, t.header = codec, config
+		t.codec, t.header, t.held = codec, config, nil
 		return nil
 	}
 	if at := lengthSizeAt(codec); at >= 0 && at < len(config) {
 		t.prefix = config[at] & 3
 	}
-	if err := d.setConfig(t, &media.Track{Codec: codec, Config: config}); err != nil {
+	err = d.setConfig(t, &media.Track{Codec: codec, Config: config})
+	if errors.Is(err, errTooOften) {
+		t.held = &held{codec, bytes.Clone(b)}
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	t.header = bytes.Clone(b)
+	t.header, t.held = bytes.Clone(b), nil
 	return nil
 }
 
 // setConfig makes the next version of a track from codec, configuration and what else
 // next holds.
 func (d *Demuxer) setConfig(t *track, next *media.Track) error {
+	if t.media != nil && !d.mayChange(t) {
+		return errTooOften
+	}
 	next.ID, next.Timescale, next.Config = t.id, Timescale, bytes.Clone(next.Config)
+	if t.fine {
+		next.Timescale = FineTimescale
+	}
 	if t.media != nil {
 		next.Version = t.media.Version + 1
 	}

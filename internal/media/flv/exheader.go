@@ -11,6 +11,13 @@ import (
 // one kind of prefix, so that a longer chain is an attack.
 const maxModEx = 8
 
+const (
+	// modExNanoseconds is the one kind of prefix that the specification names.
+	modExNanoseconds = 0
+	// nanosecondsPerTick is how many nanoseconds a stamp counts by.
+	nanosecondsPerTick = FineTimescale / Timescale
+)
+
 // exTrack is one track's part of an Enhanced RTMP message.
 type exTrack struct {
 	index  int
@@ -23,6 +30,10 @@ type exMessage struct {
 	packetType byte
 	// frameType is 0 for audio.
 	frameType byte
+	// nanoseconds is what a ModEx prefix adds to the stamp of the message; precise is set
+	// if there was one, be it of 0.
+	nanoseconds int64
+	precise     bool
 	// command is set for a video command, which has no tracks.
 	command bool
 	tracks  []exTrack
@@ -40,7 +51,7 @@ func parseEx(b []byte, k media.Kind) (exMessage, error) {
 	}
 	b = b[1:]
 	var err error
-	if b, err = skipModEx(&m, b); err != nil {
+	if b, err = readModEx(&m, b); err != nil {
 		return m, err
 	}
 	if m.frameType == frameCommand && m.packetType != exMetadata {
@@ -64,8 +75,9 @@ func multitrackType(k media.Kind) byte {
 	return exMultitrackAudio
 }
 
-// skipModEx passes over the ModEx prefixes and sets the packet type that they lead to.
-func skipModEx(m *exMessage, b []byte) ([]byte, error) {
+// readModEx reads the ModEx prefixes (Enhanced RTMP v2, "ModEx") and sets the packet type
+// that they lead to. Kinds of prefix that are not known are passed over.
+func readModEx(m *exMessage, b []byte) ([]byte, error) {
 	for n := 0; m.packetType == exModEx; n++ {
 		if n == maxModEx {
 			return nil, fmt.Errorf("more than %d ModEx prefixes", maxModEx)
@@ -84,6 +96,11 @@ func skipModEx(m *exMessage, b []byte) ([]byte, error) {
 		}
 		if len(b) < size+1 {
 			return nil, errShort
+		}
+		if kind := b[size] >> 4; kind == modExNanoseconds && size >= 3 {
+			if n := int64(b[0])<<16 | int64(b[1])<<8 | int64(b[2]); n < nanosecondsPerTick {
+				m.nanoseconds, m.precise = n, true
+			}
 		}
 		m.packetType = b[size] & 0x0f
 		b = b[size+1:]

@@ -19,13 +19,16 @@ func TestEnhancedHeaders(t *testing.T) {
 		want exMessage
 		err  string
 	}{
-		{"ModEx", cat("\x97\x02\x00\x00\x07\x01avc1", frame), exMessage{1, 1, false, []exTrack{{0, fourCC("avc1"), frame}}}, ""},
-		{"ModEx of 256 bytes and more", cat("\x97\xff\x01\x00", string(make([]byte, 257)), "\x03avc1", frame), exMessage{3, 1, false, []exTrack{{0, fourCC("avc1"), frame}}}, ""},
-		{"ModEx before multitrack", cat("\x97\x00\x00\x06\x01avc1\x02", frame), exMessage{1, 1, false, []exTrack{{2, fourCC("avc1"), frame}}}, ""},
-		{"many tracks", cat("\x96\x11avc1", "\x00\x00\x00\x01A", "\x05\x00\x00\x02BC"), exMessage{1, 1, false, []exTrack{{0, fourCC("avc1"), []byte("A")}, {5, fourCC("avc1"), []byte("BC")}}}, ""},
-		{"many tracks and codecs", cat("\xa6\x21", "avc1\x00\x00\x00\x01A", "hvc1\x01\x00\x00\x00"), exMessage{1, 2, false, []exTrack{{0, fourCC("avc1"), []byte("A")}, {1, fourCC("hvc1"), []byte{}}}}, ""},
-		{"command", cat("\xd1\x00"), exMessage{1, 5, true, nil}, ""},
-		{"metadata in a command frame", cat("\xd4hvc1\x02"), exMessage{4, 5, false, []exTrack{{0, fourCC("hvc1"), []byte{2}}}}, ""},
+		{"ModEx", cat("\x97\x02\x00\x00\x07\x01avc1", frame), exMessage{1, 1, 7, true, false, []exTrack{{0, fourCC("avc1"), frame}}}, ""},
+		{"ModEx with too many nanoseconds", cat("\x97\x02\xff\xff\xff\x01avc1", frame), exMessage{1, 1, 0, false, false, []exTrack{{0, fourCC("avc1"), frame}}}, ""},
+		{"ModEx of an unknown kind", cat("\x97\x02\x00\x00\x07\x11avc1", frame), exMessage{1, 1, 0, false, false, []exTrack{{0, fourCC("avc1"), frame}}}, ""},
+		{"two ModEx", cat("\x97\x02\x00\x00\x07\x07\x00\x00\x11avc1", frame), exMessage{1, 1, 7, true, false, []exTrack{{0, fourCC("avc1"), frame}}}, ""},
+		{"ModEx of 256 bytes and more", cat("\x97\xff\x01\x00", string(make([]byte, 257)), "\x03avc1", frame), exMessage{3, 1, 0, true, false, []exTrack{{0, fourCC("avc1"), frame}}}, ""},
+		{"ModEx before multitrack", cat("\x97\x00\x00\x06\x01avc1\x02", frame), exMessage{1, 1, 0, false, false, []exTrack{{2, fourCC("avc1"), frame}}}, ""},
+		{"many tracks", cat("\x96\x11avc1", "\x00\x00\x00\x01A", "\x05\x00\x00\x02BC"), exMessage{1, 1, 0, false, false, []exTrack{{0, fourCC("avc1"), []byte("A")}, {5, fourCC("avc1"), []byte("BC")}}}, ""},
+		{"many tracks and codecs", cat("\xa6\x21", "avc1\x00\x00\x00\x01A", "hvc1\x01\x00\x00\x00"), exMessage{1, 2, 0, false, false, []exTrack{{0, fourCC("avc1"), []byte("A")}, {1, fourCC("hvc1"), []byte{}}}}, ""},
+		{"command", cat("\xd1\x00"), exMessage{1, 5, 0, false, true, nil}, ""},
+		{"metadata in a command frame", cat("\xd4hvc1\x02"), exMessage{4, 5, 0, false, false, []exTrack{{0, fourCC("hvc1"), []byte{2}}}}, ""},
 		{"multitrack in multitrack", cat("\x96\x06avc1"), exMessage{}, "inside a multitrack"},
 		{"unknown multitrack type", cat("\x96\x31avc1"), exMessage{}, "not known"},
 		{"a track too long", cat("\x96\x11avc1\x00\x00\x00\x09A"), exMessage{}, "a track of 9 bytes"},

@@ -9,8 +9,9 @@
 //
 // Packets have a timescale of 1000, exactly as the millisecond stamps came; only the
 // 32-bit counter is unwrapped. Whoever needs a smooth clock counts samples itself.
-// The nanosecond offset that a ModEx prefix may carry is below the resolution of the
-// packets and is dropped.
+// The tracks of a sender that adds nanoseconds to its stamps (a ModEx prefix) have
+// FineTimescale instead: those of one that announced it, and those whose first frame
+// has such a prefix. In a track that began without, they are rounded away.
 //
 // # Tracks
 //
@@ -23,8 +24,12 @@ import (
 	"onair/internal/media"
 )
 
-// Timescale is the number of ticks a second of the packets that a Demuxer yields.
-const Timescale = 1000
+const (
+	// Timescale is the number of ticks a second of the packets that a Demuxer yields, and
+	// FineTimescale that of tracks whose stamps have nanoseconds.
+	Timescale     = 1000
+	FineTimescale = 1_000_000_000
+)
 
 // MaxTracks bounds the tracks of one Demuxer. An encoder's own ladder has up to ten
 // video and six audio tracks; messages for tracks above the bound are dropped.

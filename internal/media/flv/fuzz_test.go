@@ -28,7 +28,7 @@ func seeds(f *testing.F, k media.Kind) {
 		// The same tracks as further ones.
 		for _, tr := range tracks {
 			for index := range 2 {
-				h, err := header(tr, index, 0)
+				h, err := header(tr, &muxTrack{index: index}, 0)
 				if err != nil {
 					f.Fatal(err)
 				}

@@ -31,6 +31,11 @@ type Muxer struct {
 	// Origin is the time, in milliseconds, that is stamped 0. RTMP knows no times
 	// before that: an earlier packet is stamped 0 too, and keeps when it is shown.
 	Origin int64
+	// Nanoseconds is set, before the first track is added, for a receiver that announced
+	// that it knows stamps with nanoseconds and the FourCCs of the legacy codecs. Tracks
+	// whose timescale is finer than milliseconds are then sent as Enhanced RTMP with
+	// exact stamps.
+	Nanoseconds bool
 
 	tracks []*muxTrack
 	video  int
@@ -39,6 +44,8 @@ type Muxer struct {
 
 type muxTrack struct {
 	index int
+	// fine is set for a track whose stamps have nanoseconds.
+	fine bool
 	// newest is the version whose sequence header was written; nil if none was.
 	newest *media.Track
 	last   *media.Track
@@ -61,7 +68,7 @@ func (m *Muxer) find(t *media.Track) *muxTrack {
 			return mt
 		}
 	}
-	mt := &muxTrack{last: t}
+	mt := &muxTrack{last: t, fine: m.Nanoseconds && t.Timescale > 0 && Timescale%t.Timescale != 0}
 	count := &m.video
 	if t.Kind() == media.Audio {
 		count = &m.audio
@@ -126,7 +133,7 @@ func (m *Muxer) Headers(ts uint32) ([]Message, error) {
 		if mt.newest == mt.last {
 			continue
 		}
-		h, err := header(mt.last, mt.index, ts)
+		h, err := header(mt.last, mt, ts)
 		if err != nil {
 			return out, err
 		}
@@ -140,40 +147,48 @@ func (m *Muxer) Headers(ts uint32) ([]Message, error) {
 // that is new.
 func (m *Muxer) Packet(p *media.Packet) ([]Message, error) {
 	t := p.Track
-	dts := max(0, media.Rescale(p.DTS, int64(t.Timescale), Timescale)-m.Origin)
-	cts := media.Rescale(p.PTS, int64(t.Timescale), Timescale) - m.Origin - dts
+	mt := m.find(t)
+	dts, nanoseconds := media.Rescale(p.DTS, int64(t.Timescale), Timescale)-m.Origin, int64(0)
+	cts := media.Rescale(p.PTS, int64(t.Timescale), Timescale) - m.Origin
+	if mt.fine && dts >= 0 {
+		fine := max(0, media.Rescale(p.DTS, int64(t.Timescale), FineTimescale)-m.Origin*nanosecondsPerTick)
+		dts, nanoseconds = fine/nanosecondsPerTick, fine%nanosecondsPerTick
+		cts = dts + media.Rescale(p.PTS-p.DTS, int64(t.Timescale), Timescale)
+	}
+	dts = max(0, dts)
+	cts -= dts
 	if cts < math.MinInt32>>8 || cts > math.MaxInt32>>8 {
 		return nil, fault.New(fault.Invalid, "send over RTMP", t.Codec.String(),
 			fmt.Sprintf("a frame is shown %d ms after it is decoded", cts), "")
 	}
 	var out []Message
-	mt := m.find(t)
 	if mt.newest != t {
 		if err := m.Add(t); err != nil {
 			return nil, err
 		}
-		h, err := header(t, mt.index, uint32(dts))
+		h, err := header(t, mt, uint32(dts))
 		if err != nil {
 			return nil, err
 		}
 		mt.newest = t
 		out = h
 	}
-	return append(out, frame(p, mt.index, uint32(dts), int32(cts))), nil
+	return append(out, frame(p, mt, stamp{uint32(dts), int32(cts), nanoseconds, mt.fine})), nil
 }
 
 // header makes the sequence header of a track; nothing for legacy MP3, which has none.
-func header(t *media.Track, index int, ts uint32) ([]Message, error) {
+func header(t *media.Track, mt *muxTrack, ts uint32) ([]Message, error) {
 	out := Message{Kind: t.Kind(), Timestamp: ts, Data: t.Config}
+	legacy := mt.index == 0 && !mt.fine
 	switch {
-	case index == 0 && t.Codec == media.H264:
+	case legacy && t.Codec == media.H264:
 		out.Head = []byte{frameKey<<4 | videoAVC, legacyHeader, 0, 0, 0}
-	case index == 0 && t.Codec == media.AAC:
+	case legacy && t.Codec == media.AAC:
 		out.Head = []byte{soundAAC<<4 | 0x0f, legacyHeader}
-	case index == 0 && t.Codec == media.MP3:
+	case legacy && t.Codec == media.MP3:
 		return nil, nil
 	default:
-		out.Head = exHead(t, index, frameKey, exSequenceStart)
+		out.Head = exHead(t, mt, frameKey, exSequenceStart, -1)
 	}
 	switch t.Codec {
 	case media.Opus:
@@ -195,45 +210,61 @@ func header(t *media.Track, index int, ts uint32) ([]Message, error) {
 }
 
 // frame makes the message of a packet.
-func frame(p *media.Packet, index int, ts uint32, cts int32) Message {
+func frame(p *media.Packet, mt *muxTrack, at stamp) Message {
 	t := p.Track
-	out := Message{Kind: t.Kind(), Timestamp: ts, Data: p.Data}
+	out := Message{Kind: t.Kind(), Timestamp: at.ts, Data: p.Data}
 	typ := byte(frameInter)
 	if p.Key {
 		typ = frameKey
 	}
-	offset := []byte{byte(cts >> 16), byte(cts >> 8), byte(cts)}
+	nanoseconds := int64(-1)
+	if at.precise {
+		nanoseconds = at.nanoseconds
+	}
+	legacy := mt.index == 0 && !mt.fine
+	offset := []byte{byte(at.cts >> 16), byte(at.cts >> 8), byte(at.cts)}
 	switch {
-	case index == 0 && t.Codec == media.H264:
+	case legacy && t.Codec == media.H264:
 		out.Head = append([]byte{typ<<4 | videoAVC, legacyFrames}, offset...)
-	case index == 0 && t.Codec == media.AAC:
+	case legacy && t.Codec == media.AAC:
 		out.Head = []byte{soundAAC<<4 | 0x0f, legacyFrames}
-	case index == 0 && t.Codec == media.MP3:
+	case legacy && t.Codec == media.MP3:
 		out.Head = []byte{soundMP3<<4 | mp3Flags(t)}
 	case t.Codec != media.H264 && t.Codec != media.HEVC:
-		out.Head = exHead(t, index, typ, exCodedFrames)
-	case cts == 0:
-		out.Head = exHead(t, index, typ, exCodedFramesX)
+		out.Head = exHead(t, mt, typ, exCodedFrames, nanoseconds)
+	case at.cts == 0:
+		out.Head = exHead(t, mt, typ, exCodedFramesX, nanoseconds)
 	default:
-		out.Head = append(exHead(t, index, typ, exCodedFrames), offset...)
+		out.Head = append(exHead(t, mt, typ, exCodedFrames, nanoseconds), offset...)
 	}
 	return out
 }
 
-// exHead writes the ex header of a message with one track.
-func exHead(t *media.Track, index int, frameType, packetType byte) []byte {
+// exHead writes the ex header of a message with one track. A ModEx prefix comes before
+// it unless nanoseconds is negative.
+func exHead(t *media.Track, mt *muxTrack, frameType, packetType byte, nanoseconds int64) []byte {
 	first, multi := 0x80|frameType<<4, byte(exMultitrackVideo)
 	if t.Kind() == media.Audio {
 		first, multi = soundEx<<4, exMultitrackAudio
 	}
-	b := make([]byte, 0, 12)
-	if index == 0 {
-		b = append(b, first|packetType)
-		return append(b, FourCC(t.Codec)...)
+	leading := packetType
+	if mt.index > 0 {
+		leading = multi
 	}
-	b = append(b, first|multi, multitrackOne<<4|packetType)
+	b := make([]byte, 0, 16)
+	if nanoseconds >= 0 {
+		b = append(b, first|exModEx, 2, byte(nanoseconds>>16), byte(nanoseconds>>8), byte(nanoseconds), modExNanoseconds<<4|leading)
+	} else {
+		b = append(b, first|leading)
+	}
+	if mt.index > 0 {
+		b = append(b, multitrackOne<<4|packetType)
+	}
 	b = append(b, FourCC(t.Codec)...)
-	return append(b, byte(index))
+	if mt.index > 0 {
+		b = append(b, byte(mt.index))
+	}
+	return b
 }
 
 // mp3Flags are the rate, size and channel bits of a legacy MP3 body.
