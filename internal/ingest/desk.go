@@ -161,10 +161,13 @@ func (d *desk) enter(s *session, first []*media.Packet, now time.Time) error {
 	if d.pub == nil {
 		d.zero, d.begun = arrival, arrival
 	} else {
+		if d.air == nil {
+			d.fill(arrival)
+		}
 		start = max(arrival.Sub(d.zero), d.end())
 	}
 	s.timeline = newTimeline(s.cfg.MaxForwardJump, s.repairs)
-	s.timeline.adopt = s.adopt
+	s.timeline.adopt, s.timeline.zero = s.adopt, d.zero
 	s.drift = drift{}
 	s.lanes = s.lanes[:0]
 	tracks := s.learnTracks(first)

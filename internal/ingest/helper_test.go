@@ -156,9 +156,32 @@ func (s *station) read() map[int][]*media.Packet {
 	return s.readFrom(st)
 }
 
+// readFeed returns what a rendition of the stream keeps.
+func (s *station) readFeed(name string) (out []*media.Packet) {
+	s.t.Helper()
+	st, ok := s.hub.Stream("ls_1")
+	if !ok {
+		s.t.Fatal("there is no stream")
+	}
+	for _, f := range st.Feeds() {
+		if f.Name() != name {
+			continue
+		}
+		for _, packets := range s.readAll(f) {
+			out = append(out, packets...)
+		}
+	}
+	return out
+}
+
 func (s *station) readFrom(st *hub.Stream) map[int][]*media.Packet {
 	s.t.Helper()
-	r := st.Feed().NewReader(hub.ReaderOptions{From: hub.OldestKept})
+	return s.readAll(st.Feed())
+}
+
+func (s *station) readAll(f *hub.Feed) map[int][]*media.Packet {
+	s.t.Helper()
+	r := f.NewReader(hub.ReaderOptions{From: hub.OldestKept})
 	defer r.Close()
 	out := map[int][]*media.Packet{}
 	for {

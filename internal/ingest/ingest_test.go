@@ -389,7 +389,7 @@ func TestTracksThatComeAndChange(t *testing.T) {
 			}
 			if i >= 200 { // an encoder that changes with every frame
 				v := *video
-				v.Version++
+				v.Version, v.Config = v.Version+1, []byte{9, byte(i)}
 				video = &v
 			}
 			steps = append(steps, step{after: 40 * time.Millisecond, packet: &media.Packet{Track: video, DTS: ms, PTS: ms, Key: i%25 == 0}},
@@ -400,7 +400,7 @@ func TestTracksThatComeAndChange(t *testing.T) {
 		}
 		done := s.serve(t.Context(), &request{key: "good", steps: append(steps, step{err: io.EOF})})
 		time.Sleep(9 * time.Second)
-		got := s.read()
+		got := map[int][]*media.Packet{3: s.readFeed("720p")}
 		if len(got[3]) == 0 || got[3][0].Track.Timescale != 90000 || !near(got[3][0].Track.Duration(got[3][0].DTS), 4*time.Second, time.Millisecond) {
 			t.Errorf("the late track has %d packets", len(got[3]))
 		}

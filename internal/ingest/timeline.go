@@ -51,6 +51,8 @@ type timeline struct {
 	fixed      *repairs
 	// adopt, if set, says what a publisher's track is on the stream.
 	adopt func(in *media.Track) (*media.Track, *lane)
+	// zero is the wall clock at the stream's time 0, if it is known.
+	zero time.Time
 	// bias is added to all time stamps that come, so that the stream follows the wall clock.
 	bias int64
 
@@ -79,6 +81,7 @@ type line struct {
 	lastOut int64
 	last    int64 // the last DTS out, in ticks
 	step    int64 // the distance of the last two packets
+	leapt   int64 // how far the time stamps leapt when they last did
 	arrived time.Time
 
 	// lead is set when the last packet leapt ahead by more than jitter. leadFrom is the
@@ -333,7 +336,12 @@ func (l *timeline) confirms(n *line, in int64) *line {
 
 // leap accepts a new clock, which s was the first to show.
 func (l *timeline) leap(n, s *line, in int64, now time.Time, wall int64) int64 {
-	if out := in + l.cur; n.started && out > n.lastOut && out <= wall+calm {
+	step := in - n.lastIn
+	if step > 0 && step <= maxComposition && away(step, n.leapt) < step/4 {
+		n.step = step // slides: that is how fast they come
+	}
+	n.leapt = step
+	if out := in + l.cur; n.started && out > n.lastOut && out <= max(wall, l.elapsed(now))+n.calm() {
 		return n.take(in, l.cur) // a pause, for which the clock on the wall went on too
 	}
 	l.fixed.count(repairJump)
@@ -344,6 +352,14 @@ func (l *timeline) leap(n, s *line, in int64, now time.Time, wall int64) int64 {
 	}
 	s.suspect = false
 	return n.take(in, l.cur)
+}
+
+// elapsed is where the wall clock stands on the stream.
+func (l *timeline) elapsed(now time.Time) int64 {
+	if l.zero.IsZero() {
+		return 0
+	}
+	return int64(since(now, l.zero))
 }
 
 // inTime is the packet's DTS in nanoseconds, within bounds.

@@ -274,17 +274,17 @@ func TestPauses(t *testing.T) {
 		}
 		r.wantRepairs(map[string]int64{})
 	})
-	t.Run("five seconds are missing", func(t *testing.T) {
+	t.Run("the clock leaps by five seconds in no time", func(t *testing.T) {
 		r := play(t, func(p *media.Packet, now time.Duration) {
 			if now >= 10*time.Second {
 				move(p, 5*time.Second)
 			}
 		})
-		if v, a := r.end(mediatest.VideoID), r.end(mediatest.AudioID); !near(v, 25*time.Second, 100*time.Millisecond) || !near(a, v, 60*time.Millisecond) {
+		if v, a := r.end(mediatest.VideoID), r.end(mediatest.AudioID); !near(v, 20*time.Second, 100*time.Millisecond) || !near(a, v, 60*time.Millisecond) {
 			t.Errorf("ends at %v and %v", v, a)
 		}
-		if n := r.fixed.counts()["jump"]; n != 0 {
-			t.Errorf("%d jumps counted for a pause", n)
+		if n := r.fixed.counts()["jump"]; n != 1 {
+			t.Errorf("%d jumps counted", n)
 		}
 	})
 	t.Run("slides: a frame in 4 s, read faster than real time", func(t *testing.T) {
@@ -293,7 +293,7 @@ func TestPauses(t *testing.T) {
 		for i := range int64(50) {
 			r.put(&media.Packet{Track: v, DTS: i * 4000, PTS: i * 4000, Key: true, Arrival: origin})
 		}
-		if got := r.end(mediatest.VideoID); got != 196*time.Second {
+		if got := r.end(mediatest.VideoID); !near(got, 196*time.Second, 5*time.Second) {
 			t.Errorf("ends at %v", got)
 		}
 	})
