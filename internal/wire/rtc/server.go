@@ -1,0 +1,213 @@
+package rtc
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/webrtc/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"onair/internal/fault"
+)
+
+const (
+	// stopTime is how long sessions have to end when the server stops.
+	stopTime = 4 * time.Second
+	// tcpReadQueue and tcpWriteBuffer bound what waits for and from one TCP connection, in
+	// packets and bytes.
+	tcpReadQueue   = 64
+	tcpWriteBuffer = 256 << 10
+)
+
+// Handler takes what clients ask for.
+type Handler interface {
+	// ServePublish decides on a request, reads its media, and returns when it is over.
+	ServePublish(ctx context.Context, r *PublishRequest)
+}
+
+// Server is a WHIP server and the port that its media comes to.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	udp     ice.UDPMux
+	tcp     *ice.TCPMuxDefault
+	addr    net.Addr
+	hosts   *hosts
+	links   []string
+
+	mu       sync.Mutex
+	cert     *webrtc.Certificate
+	certAt   time.Time
+	handler  Handler         // nil while Run does not run
+	ctx      context.Context // of the sessions
+	serving  sync.WaitGroup
+	n        int
+	from     map[netip.Prefix]int
+	sessions map[string]*PublishRequest // by the id in their URL
+	closed   sync.Once
+}
+
+// New opens the UDP and the TCP port of cfg. Media is taken while Run is running.
+func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, log: log, from: map[netip.Prefix]int{}, sessions: map[string]*PublishRequest{}}
+	var err error
+	if s.metrics, err = newMetrics(reg); err != nil {
+		return nil, err
+	}
+	for _, server := range cfg.ICEServers {
+		link, err := iceLink(server)
+		if err != nil {
+			return nil, fault.Wrap(fault.Invalid, "set", "webrtc-ice-servers", err, "Write stun:host:port or turn:user:password@host:port")
+		}
+		s.links = append(s.links, link)
+	}
+	if cfg.Listen == Off {
+		return s, nil
+	}
+	conn, ln, err := listenBoth(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	logs := loggers{log}.NewLogger("ice")
+	at := conn.LocalAddr().(*net.UDPAddr)
+	s.addr, s.hosts = at, &hosts{names: cfg.Hosts, local: at.IP, port: at.Port}
+	s.udp = webrtc.NewICEUDPMux(logs, conn)
+	s.tcp = ice.NewTCPMuxDefault(ice.TCPMuxParams{
+		Listener: &gate{Listener: ln, metrics: s.metrics, from: map[netip.Prefix]int{}},
+		Logger:   logs, ReadBufferSize: tcpReadQueue, WriteBufferSize: tcpWriteBuffer,
+		FirstStunBindTimeout: firstCheckTime, AliveDurationForConnFromStun: firstCheckTime,
+	})
+	return s, nil
+}
+
+// Addr is where media is received, over UDP and TCP; nil if WebRTC is switched off.
+func (s *Server) Addr() net.Addr { return s.addr }
+
+// Close frees the ports of a server that Run was not called for.
+func (s *Server) Close() {
+	s.closed.Do(func() {
+		if s.udp == nil {
+			return
+		}
+		// Errors mean that they are closed.
+		_ = s.udp.Close()
+		_ = s.tcp.Close()
+	})
+}
+
+// Run serves sessions until ctx ends. Then it takes no more, ends the context of every
+// request, waits for the handlers, closes what is left after some seconds, and frees the
+// ports. It returns nil when no session is left.
+func (s *Server) Run(ctx context.Context, h Handler) error {
+	defer s.Close()
+	if s.udp == nil {
+		<-ctx.Done()
+		return nil
+	}
+	sessions, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	s.handler, s.ctx = h, sessions
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.mu.Lock()
+	s.handler = nil
+	s.mu.Unlock()
+	force := time.AfterFunc(stopTime, func() {
+		for _, r := range s.all() {
+			r.abort(nil)
+		}
+	})
+	defer force.Stop()
+	s.serving.Wait()
+	return nil
+}
+
+func (s *Server) all() []*PublishRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*PublishRequest, 0, len(s.sessions))
+	for _, r := range s.sessions {
+		out = append(out, r)
+	}
+	return out
+}
+
+// enter counts a session; the error says why it is one too many.
+func (s *Server) enter(from netip.Prefix) error {
+	const op = "publish over WebRTC"
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.handler == nil:
+		return fault.New(fault.Unavailable, op, "", "the server is starting or stopping, or WebRTC is switched off", "Try again in a moment")
+	case s.n >= s.cfg.MaxSessions:
+		s.metrics.rejected.WithLabelValues(reasonSessions).Inc()
+		return fault.New(fault.Unavailable, op, "", "the server has as many WebRTC sessions as it takes", "Try again later, or raise webrtc-max-sessions")
+	case s.from[from] >= s.cfg.MaxPerAddress:
+		s.metrics.rejected.WithLabelValues(reasonAddress).Inc()
+		return fault.New(fault.TooMany, op, "", "your address has as many WebRTC sessions as one may have", "Close some, or raise webrtc-max-per-address")
+	}
+	s.n++
+	s.from[from]++
+	s.metrics.sessions.Inc()
+	return nil
+}
+
+func (s *Server) leave(from netip.Prefix) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n--
+	if s.from[from]--; s.from[from] <= 0 {
+		delete(s.from, from)
+	}
+	s.metrics.sessions.Dec()
+}
+
+// serve hands a request that was entered to the handler, and lets it leave at its end.
+func (s *Server) serve(r *PublishRequest, from netip.Prefix) error {
+	s.mu.Lock()
+	h, ctx := s.handler, s.ctx
+	if h != nil {
+		s.serving.Add(1)
+	}
+	s.mu.Unlock()
+	if h == nil {
+		return fault.New(fault.Unavailable, "publish over WebRTC", "", "the server is stopping", "Try again in a moment")
+	}
+	go func() {
+		defer s.serving.Done()
+		defer s.leave(from)
+		h.ServePublish(ctx, r)
+		r.finish()
+	}()
+	return nil
+}
+
+// register makes an accepted session known by the id of its URL.
+func (s *Server) register(r *PublishRequest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[r.id] = r
+}
+
+func (s *Server) unregister(r *PublishRequest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, r.id)
+}
+
+func (s *Server) session(id string) *PublishRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[id]
+}
