@@ -1,5 +1,9 @@
+import { ways } from './browser-ways.mjs';
+import { report } from './health.mjs';
+
 /** The console, from the sign-in to a deleted stream. */
-export async function console_({ page, check, expect, quiet }, mock) {
+export async function console_(session, mock) {
+  const { page, check, expect, quiet } = session;
   await page.goto(`${mock.base}/`);
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
   await check('signin');
@@ -39,7 +43,7 @@ export async function console_({ page, check, expect, quiet }, mock) {
     'the command shows the key',
   );
   await check('stream-ffmpeg');
-  await page.getByRole('tab', { name: 'OBS' }).click();
+  await page.getByRole('tab', { name: 'OBS', exact: true }).click();
 
   mock.emit('ingest.refused', '', {
     protocol: 'rtmp',
@@ -52,12 +56,14 @@ export async function console_({ page, check, expect, quiet }, mock) {
 
   await mock.picture();
   mock.golive(stream, { keyframe_interval: 10 });
-  await page.getByText('A key frame only every 10 s').waitFor({ timeout: 5000 });
+  mock.health(stream, report('bad'));
+  await page.getByText('The way from the encoder loses 7.3 %').waitFor({ timeout: 5000 });
   await page.getByText('What viewers see').waitFor({ timeout: 20_000 });
   await page.waitForTimeout(6000);
   await check('stream-live');
   await page.evaluate(() => scrollTo(0, 560));
   await check('stream-live-below');
+  await ways(session, mock, stream);
 
   await page.getByRole('button', { name: 'Edit' }).click();
   await page.getByLabel('Title').fill('Friday town hall, now with <b>guests</b>');

@@ -8,7 +8,19 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { report } from './health.mjs';
 
+const NO_DATA = {
+  status: 'no_data',
+  score: null,
+  summary: 'Nothing is being received.',
+  since: null,
+  stale: false,
+  measured_at: null,
+  findings: [],
+  sources: [],
+  history: [],
+};
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, '../../internal/control/web/dist');
 const TYPES = {
@@ -36,6 +48,7 @@ function policy(page) {
 export async function start(port = 0) {
   const media = mkdtempSync(join(tmpdir(), 'onair-mock-'));
   const streams = new Map();
+  const healths = new Map();
   const feeds = new Set();
   const log = [];
   let encoder;
@@ -67,8 +80,30 @@ export async function start(port = 0) {
       record: false,
       ladder: null,
       playback_ids: [{ id: pid, policy: 'public' }],
-      ingest: { rtmp_url: 'rtmp://live.example.com:1935/live' },
-      playback: { hls_url: `${base}/hls/${pid}/index.m3u8`, watch_url: `${base}/watch/${pid}` },
+      ingest: {
+        rtmp_url: 'rtmp://live.example.com:1935/live',
+        rtmps_url: null,
+        srt_url: 'srt://live.example.com:8890?streamid=publish:sk_mock',
+        whip_url: `${base}/whip`,
+        golive_url: `${base}/golive`,
+        backup: {
+          rtmp_url: 'rtmp://live.example.com:1935/live',
+          rtmps_url: null,
+          stream_key: 'sk_mock?backup=1',
+          srt_url: 'srt://live.example.com:8890?streamid=backup:sk_mock',
+          whip_url: `${base}/whip/backup`,
+        },
+      },
+      srt_passphrase: null,
+      source: null,
+      multitrack: { enabled: true, max_video_tracks: null, max_bitrate: null },
+      simulcast_targets: [],
+      playback: {
+        hls_url: `${base}/hls/${pid}/index.m3u8`,
+        watch_url: `${base}/watch/${pid}`,
+        rtmp_url: `rtmp://live.example.com:1935/play/${pid}`,
+        srt_url: `srt://live.example.com:8890?streamid=play:${pid}`,
+      },
       active_ingest: null,
       viewers: 0,
       metadata: {},
@@ -90,6 +125,8 @@ export async function start(port = 0) {
       session_id: `se_${log.length}`,
       bitrate: 2_628_000,
       bytes: 248_000_000,
+      on_air: 'main',
+      backup: { connected: true, ready: true, protocol: 'srt' },
       tracks: [
         {
           id: 1,
@@ -190,6 +227,11 @@ export async function start(port = 0) {
         viewers,
       });
     }
+    if (path === '/golive')
+      return send(res, 200, {
+        meta: { service: 'onair', schema_version: '2024-06-04', config_id: '1' },
+        encoder_configurations: [{ type: 'obs_x264', width: 1920, height: 1080 }],
+      });
     if (path === '/v1/openapi.json') return file(res, here, 'openapi.json', 'no-cache');
     if (path.startsWith('/v1/')) return api(req, res, path);
     if (path === '/') return page(res, 'index.html', 'page');
@@ -223,7 +265,9 @@ export async function start(port = 0) {
       res.on('close', () => feeds.delete(res));
       return;
     }
-    const [, id, verb] = /^\/v1\/live-streams(?:\/([\w-]+))?(?:\/([\w-]+))?$/.exec(path) ?? [null];
+    const [, id, verb, sub] = /^\/v1\/live-streams(?:\/([\w-]+))?(?:\/([\w-]+))?(?:\/([\w-]+))?$/.exec(
+      path,
+    ) ?? [null];
     if (id === null) return problem(res, 404, 'not_found', 'no such address');
     if (!id) {
       if (req.method === 'POST') {
@@ -236,6 +280,8 @@ export async function start(port = 0) {
     }
     const s = streams.get(id);
     if (!s) return problem(res, 404, 'not_found', 'no such live stream');
+    if (verb === 'health') return send(res, 200, healths.get(id) ?? NO_DATA);
+    if (verb === 'simulcast-targets') return target(req, res, s, sub, body);
     if (!verb) {
       if (req.method === 'DELETE') {
         streams.delete(id);
@@ -243,7 +289,26 @@ export async function start(port = 0) {
         return send(res, 204);
       }
       if (req.method === 'PATCH') {
-        Object.assign(s, body);
+        const { source, multitrack, ...rest } = body;
+        if (source?.url === 'ftp://x') {
+          return problem(res, 422, 'invalid', 'The address must begin with one of rtmp, rtmps, srt and ://.');
+        }
+        Object.assign(s, rest);
+        if (multitrack) Object.assign(s.multitrack, multitrack);
+        if (source === null) s.source = null;
+        else if (source) {
+          s.source = {
+            enabled: true,
+            on_demand: false,
+            since: new Date().toISOString(),
+            ...s.source,
+            ...source,
+            attempts: 3,
+            last_error: 'dial: connection refused. Check that the other server runs.',
+          };
+          s.source.status = s.source.enabled ? 'failing' : 'off';
+          s.source.url = s.source.url.replace(/:\/\/(\w+):[^@]*@/, '://$1:****@');
+        }
         emit('live_stream.updated', id);
       }
       if (s.active_ingest) s.active_ingest.bitrate = 2_400_000 + Math.round(Math.random() * 400_000);
@@ -258,6 +323,35 @@ export async function start(port = 0) {
     if (verb === 'reset-stream-key') s.stream_key = `sk_fresh${Date.now()}`;
     emit(`live_stream.${{ 'reset-stream-key': 'key_reset' }[verb] ?? `${verb}d`}`, id);
     return send(res, 200, s);
+  }
+
+  function target(req, res, s, sub, body) {
+    const all = s.simulcast_targets;
+    if (req.method === 'POST') {
+      const t = {
+        id: `st_mock${all.length}`,
+        passthrough: '',
+        ...body,
+        stream_key: '****9xk2',
+        enabled: true,
+        status: all.length === 0 ? 'broadcasting' : 'errored',
+        since: new Date(Date.now() - 61_000).toISOString(),
+        last_error: all.length === 0 ? '' : 'publish: the other service refused the stream key',
+        attempts: all.length === 0 ? 0 : 4,
+        bytes: 12_000_000,
+        dropped: 0,
+      };
+      all.push(t);
+      emit('live_stream.simulcast_target.created', s.id);
+      return send(res, 201, t);
+    }
+    const at = all.findIndex((t) => t.id === sub);
+    if (req.method === 'DELETE') {
+      all.splice(at, 1);
+      return send(res, 204);
+    }
+    if (req.method === 'PATCH') all[at].enabled = body.enabled;
+    return send(res, 200, all[at]);
   }
 
   function page(res, name, kind, status = 200) {
@@ -294,6 +388,11 @@ export async function start(port = 0) {
     emit,
     picture,
     stopPicture,
+    /** Says how a stream is; see health.mjs. */
+    health: (s, report) => {
+      healths.set(s.id, report);
+      emit('live_stream.health_changed', s.id, { status: report.status });
+    },
     /** The next n calls of the API are answered with 429. */
     refuse: (n) => {
       refuse = n;
@@ -315,7 +414,9 @@ export async function start(port = 0) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const mock = await start(Number(process.argv[2] ?? 8081));
   await mock.picture();
-  mock.golive(mock.make({ title: 'Friday town hall' }));
+  const s = mock.make({ title: 'Friday town hall' });
+  mock.golive(s);
+  mock.health(s, report('degraded'));
   mock.make({ title: 'Keynote rehearsal', latency_mode: 'ultra' });
   console.log(`console: ${mock.base}/ (token: admin)   watch: ${mock.base}/watch/pb_mock0001`);
   process.on('SIGINT', () => void mock.close().then(() => process.exit(0)));

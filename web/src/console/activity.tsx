@@ -56,6 +56,12 @@ export function eventWords(e: FeedEvent): string {
       return 'Ended by an administrator';
     case 'live_stream.key_reset':
       return 'The stream key was reset';
+    case 'live_stream.simulcast_target.created':
+      return 'A service to restream to was added';
+    case 'live_stream.simulcast_target.updated':
+      return 'A service to restream to was switched';
+    case 'live_stream.simulcast_target.deleted':
+      return 'A service to restream to was removed';
     case 'ingest.refused':
       return `An encoder was refused: ${d.reason ?? d.code ?? 'no reason given'}${d.peer ? ` (from ${d.peer})` : ''}`;
     default:

@@ -31,7 +31,7 @@ const WINDOWS: [number, string][] = [
 export function StreamForm(p: {
   stream?: LiveStream;
   action: string;
-  run: (change: Required<StreamChange>) => Promise<void>;
+  run: (change: StreamChange) => Promise<void>;
   onCancel: () => void;
 }) {
   const [title, setTitle] = useState(p.stream?.title ?? '');

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { findings } from '../lib/findings';
 import { bitrate, bytes, channels, clock, fps, NONE, seconds, since } from '../lib/format';
-import type { ActiveIngest, LiveStream, Track } from '../lib/types';
+import type { ActiveIngest, Health, LiveStream, Track } from '../lib/types';
+import { History } from './health';
 import { useNow } from './hooks';
 import { activity } from './store';
 import { Icon } from './ui';
@@ -9,11 +9,11 @@ import { Icon } from './ui';
 /** Points of the bitrate line; one is taken with each reading. */
 const POINTS = 60;
 
-/** What is being received, and what is worth saying about it. */
-export function Ingest({ stream }: { stream: LiveStream }) {
+/** What is being received. */
+export function Ingest({ stream, health }: { stream: LiveStream; health: Health | null }) {
   const ingest = stream.active_ingest;
   if (!ingest) return <Waiting stream={stream} />;
-  return <Receiving stream={stream} ingest={ingest} />;
+  return <Receiving stream={stream} ingest={ingest} health={health} />;
 }
 
 function Waiting({ stream }: { stream: LiveStream }) {
@@ -47,7 +47,9 @@ function Waiting({ stream }: { stream: LiveStream }) {
   );
 }
 
-function Receiving({ stream, ingest }: { stream: LiveStream; ingest: ActiveIngest }) {
+function Receiving(p: { stream: LiveStream; ingest: ActiveIngest; health: Health | null }) {
+  const { stream, ingest } = p;
+  const history = p.health?.history ?? [];
   const now = useNow(1000);
   const tracks = [...(ingest.tracks ?? [])].sort(
     (a, b) => Number(b.kind === 'video') - Number(a.kind === 'video'),
@@ -58,7 +60,11 @@ function Receiving({ stream, ingest }: { stream: LiveStream; ingest: ActiveInges
     <section class="card">
       <div class="card-head">
         <h2>Receiving</h2>
-        <p class="muted">{[ingest.protocol?.toUpperCase(), ingest.encoder].filter(Boolean).join(' · ')}</p>
+        <p class="muted">
+          {[ingest.protocol?.toUpperCase(), ingest.encoder, ingest.on_air === 'backup' ? 'backup' : '']
+            .filter(Boolean)
+            .join(' · ')}
+        </p>
       </div>
       {stream.status === 'reconnecting' && (
         <p class="finding warn">
@@ -68,21 +74,32 @@ function Receiving({ stream, ingest }: { stream: LiveStream; ingest: ActiveInges
           </span>
         </p>
       )}
+      {ingest.on_air === 'backup' && (
+        <p class="finding warn">
+          <Icon name="warn" />
+          <span>
+            <b>The backup encoder is on air.</b> The main one is away or sends too little.
+          </span>
+        </p>
+      )}
+      {ingest.on_air === 'main' && ingest.backup?.connected && (
+        <p class="finding note">
+          <Icon name="info" />
+          <span>
+            <b>{ingest.backup.ready ? 'A backup stands by.' : 'A backup is connected.'}</b>{' '}
+            {ingest.backup.ready
+              ? 'It takes over at its next key frame if this encoder stops.'
+              : 'It cannot take over yet.'}
+          </span>
+        </p>
+      )}
       <div class="rate">
         <div>
           <p class="rate-value">{bitrate(total)}</p>
           <p class="muted">bitrate now</p>
         </div>
-        <Sparkline points={line} />
+        {history.length > 1 ? <History points={history} /> : <Sparkline points={line} />}
       </div>
-      {findings(ingest, now).map((f) => (
-        <p key={f.code} class={`finding ${f.severity}`}>
-          <Icon name={f.severity === 'note' ? 'info' : 'warn'} />
-          <span>
-            <b>{f.title}.</b> {f.fix}
-          </span>
-        </p>
-      ))}
       {tracks.map((t) =>
         t.kind === 'video' ? <Video key={t.id} track={t} /> : <Audio key={t.id} track={t} />,
       )}
@@ -100,7 +117,7 @@ function Video({ track: t }: { track: Track }) {
   const measured = t.measured_frame_rate ?? 0;
   return (
     <div class="track">
-      <h3>Video</h3>
+      <h3>{t.rendition ? `Video ${t.rendition}` : 'Video'}</h3>
       <dl class="facts">
         <Fact name="Codec" value={t.codec} note={t.codec_string} />
         <Fact name="Size" value={t.width && t.height ? `${t.width} × ${t.height}` : NONE} />

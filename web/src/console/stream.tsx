@@ -5,10 +5,13 @@ import type { LiveStream } from '../lib/types';
 import { Activity } from './activity';
 import { Connect } from './connect';
 import { MODES, StreamForm } from './create';
+import { HealthCard, useHealth } from './health';
 import { useNow } from './hooks';
 import { Ingest } from './ingest';
 import { Preview } from './preview';
+import { SourceCard } from './source';
 import { api, drop, put, say, streams } from './store';
+import { Targets } from './targets';
 import { Confirm, CopyField, Dialog, Icon, Status } from './ui';
 
 /** How often (ms) the open stream is read. */
@@ -71,12 +74,14 @@ export function StreamPage({ id }: { id: string }) {
       <div class="columns">
         <div class="column">
           {stream.status !== 'disabled' && <Preview stream={stream} />}
-          <Ingest stream={stream} />
+          <Monitor stream={stream} />
           <Activity id={id} status={stream.status} />
         </div>
         <div class="column">
           <Connect stream={stream} onReset={() => setAsked('reset')} />
           <Share stream={stream} />
+          <Targets stream={stream} />
+          <SourceCard stream={stream} />
           <section class="card late">
             <h2>Control</h2>
             <div class="actions">
@@ -176,6 +181,17 @@ export function StreamPage({ id }: { id: string }) {
   );
 }
 
+/** How the stream is, and what is being received. */
+function Monitor({ stream }: { stream: LiveStream }) {
+  const health = useHealth(stream);
+  return (
+    <>
+      <HealthCard health={health} />
+      <Ingest stream={stream} health={health} />
+    </>
+  );
+}
+
 async function act(
   stream: LiveStream,
   verb: 'reset-stream-key' | 'enable' | 'disable' | 'complete',
@@ -237,6 +253,17 @@ function Share({ stream }: { stream: LiveStream }) {
       </div>
       <CopyField label="Watch link" value={url} />
       {hls && <CopyField label="For other players (HLS)" value={hls} />}
+      {(stream.playback?.rtmp_url || stream.playback?.srt_url) && (
+        <details class="more">
+          <summary>RTMP and SRT</summary>
+          <div class="more-body">
+            {stream.playback.rtmp_url && <CopyField label="RTMP" value={stream.playback.rtmp_url} />}
+            {stream.playback.srt_url && (
+              <CopyField label="SRT" value={stream.playback.srt_url} secret={!!stream.srt_passphrase} />
+            )}
+          </div>
+        </details>
+      )}
     </section>
   );
 }

@@ -1,4 +1,13 @@
-import type { LatencyMode, LiveStream, LiveStreamList, Playback, Problem, ServerInfo } from './types';
+import type {
+  Health,
+  LatencyMode,
+  LiveStream,
+  LiveStreamList,
+  Playback,
+  Problem,
+  ServerInfo,
+  Target,
+} from './types';
 
 /** How long a call may take before it is given up, in ms. */
 export const CALL_TIMEOUT = 15_000;
@@ -77,6 +86,23 @@ export interface StreamChange {
   title?: string;
   latency_mode?: LatencyMode;
   reconnect_window?: number;
+  srt_passphrase?: string | null;
+  source?: { url?: string; on_demand?: boolean; enabled?: boolean } | null;
+  multitrack?: { enabled?: boolean; max_video_tracks?: number | null; max_bitrate?: number | null };
+}
+
+export interface NewTarget {
+  url: string;
+  stream_key?: string;
+  passthrough?: string;
+}
+
+/** The settings to paste into an OBS that does not ask for them itself. */
+export async function overrideJson(golive: string, streamKey: string): Promise<string> {
+  const res = await call(new URL(golive, location.href).pathname, {
+    headers: { Authorization: `Bearer ${streamKey}` },
+  });
+  return JSON.stringify(await res.json(), null, 2);
 }
 
 /** The API with an administrator's token. */
@@ -118,6 +144,18 @@ export class Api {
   remove = (id: string) => this.request<void>('DELETE', this.path(id));
   act = (id: string, verb: 'reset-stream-key' | 'enable' | 'disable' | 'complete') =>
     this.request<LiveStream | undefined>('POST', `${this.path(id)}/${verb}`);
+
+  health = (id: string, signal?: AbortSignal) =>
+    this.request<Health>('GET', `${this.path(id)}/health`, undefined, signal);
+  addTarget = (id: string, target: NewTarget) => this.request<Target>('POST', this.targets(id), target);
+  switchTarget = (id: string, target: string, enabled: boolean) =>
+    this.request<Target>('PATCH', `${this.targets(id)}/${encodeURIComponent(target)}`, { enabled });
+  removeTarget = (id: string, target: string) =>
+    this.request<void>('DELETE', `${this.targets(id)}/${encodeURIComponent(target)}`);
+
+  private targets(id: string) {
+    return `${this.path(id)}/simulcast-targets`;
+  }
 
   private path(id: string) {
     return `/v1/live-streams/${encodeURIComponent(id)}`;

@@ -75,6 +75,26 @@ export function delay(s: number | null | undefined): string {
   return s < 10 ? `${Math.max(0, s).toFixed(1)} s` : s < 100 ? `${Math.round(s)} s` : clock(s);
 }
 
+/** A reading, or "unknown": a missing one must not look like a zero. */
+export function known<T>(v: T | null | undefined, words: (v: T) => string): string {
+  return v === null || v === undefined ? 'unknown' : words(v);
+}
+
+/** Seconds as milliseconds: "42 ms". */
+export function millis(s: number): string {
+  return `${Math.round(s * 1000)} ms`;
+}
+
+/** A share from 0 to 1 as "1.2 %". */
+export function percent(share: number): string {
+  return `${trim(share * 100, share < 0.1 ? 1 : 0)} %`;
+}
+
+/** Decibels below full scale: "−18 dB". */
+export function decibels(db: number): string {
+  return `${Math.round(db) <= -90 ? 'below −90' : String(Math.round(db)).replace('-', '−')} dB`;
+}
+
 function trim(n: number, digits: number): string {
   return String(Number(n.toFixed(digits)));
 }

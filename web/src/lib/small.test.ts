@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { ffmpegCommand } from '../console/commands';
+import { ffmpegCommand, gstreamerCommand, whipSnippet } from '../console/commands';
 import { Backoff, jitter, pause } from './backoff';
 import { ServerClock } from './clock';
-import { findings } from './findings';
-import type { ActiveIngest, Track } from './types';
+import { decibels, known, millis, percent } from './format';
 
 describe('Backoff', () => {
   it('doubles to its limit, spreads, and starts over', () => {
@@ -59,52 +58,31 @@ describe('ServerClock', () => {
   });
 });
 
-describe('findings', () => {
-  const since = '2026-01-01T00:00:00Z';
-  const now = Date.parse(since) + 60_000;
-  const video: Track = {
-    id: 1,
-    kind: 'video',
-    codec: 'H.264',
-    frame_rate: 30,
-    measured_frame_rate: 29.9,
-    bitrate: 2e6,
-    keyframe_interval: 2,
-  };
-  const audio: Track = { id: 2, kind: 'audio', codec: 'AAC', bitrate: 128_000 };
-  const codes = (tracks: Track[], at = now) =>
-    findings({ protocol: 'rtmp', since, tracks } as ActiveIngest, at).map((f) => f.code);
-
-  it.each<[string, Track[], string[]]>([
-    ['a good stream', [video, audio], []],
-    ['nothing at all', [], ['no_media']],
-    ['no audio', [video], ['audio_missing']],
-    ['no video', [audio], ['video_missing']],
-    ['rare key frames', [{ ...video, keyframe_interval: 10 }, audio], ['keyframe_interval_long']],
-    ['4 s exactly', [{ ...video, keyframe_interval: 4 }, audio], []],
-    ['lost frames', [{ ...video, measured_frame_rate: 20 }, audio], ['fps_low']],
-    ['no declared rate', [{ ...video, frame_rate: 0 }, audio], ['fps_variable']],
-    ['nothing measured yet', [{ ...video, measured_frame_rate: 0 }, audio], []],
-    ['starved', [{ ...video, bitrate: 0 }, audio], ['ingest_starved']],
-    ['HEVC', [{ ...video, codec: 'H.265' }, audio], ['hevc_no_browser']],
-    [
-      'worst first',
-      [{ ...video, codec: 'HEVC', bitrate: 0, keyframe_interval: 9 }],
-      ['ingest_starved', 'audio_missing', 'keyframe_interval_long', 'hevc_no_browser'],
-    ],
-  ])('%s', (_name, tracks, want) => expect(codes(tracks)).toEqual(want));
-
-  it('gives a new publisher time', () => {
-    expect(codes([video], Date.parse(since) + 1000)).toEqual([]);
-    expect(codes([], Date.parse(since) + 1000)).toEqual([]);
+describe('readings', () => {
+  it('that are missing are unknown, and zero is zero', () => {
+    expect(known(null, millis)).toBe('unknown');
+    expect(known(undefined, percent)).toBe('unknown');
+    expect(known(0, millis)).toBe('0 ms');
+    expect(known(0, percent)).toBe('0 %');
+    expect(known(0.0123, percent)).toBe('1.2 %');
+    expect(known(0.42, percent)).toBe('42 %');
+    expect(decibels(-18.4)).toBe('−18 dB');
+    expect(decibels(-120)).toBe('below −90 dB');
   });
 });
 
-describe('ffmpegCommand', () => {
-  it('names the address with the key, and a key frame every two seconds', () => {
-    const command = ffmpegCommand('file', 'rtmp://h/live', 'sk_1');
-    expect(command).toContain("'rtmp://h/live/sk_1'");
+describe('commands', () => {
+  it('name the address, and a key frame every two seconds', () => {
+    const command = ffmpegCommand('file', 'rtmp', 'rtmp://h/live/sk_1');
+    expect(command).toContain("-f flv 'rtmp://h/live/sk_1'");
     expect(command).toContain('n_forced*2');
-    expect(ffmpegCommand('test', 'rtmp://h/live', 'sk_1')).toContain('testsrc2');
+    expect(ffmpegCommand('test', 'srt', 'srt://h:1?streamid=publish:sk_1')).toContain(
+      "-f mpegts 'srt://h:1?streamid=publish:sk_1'",
+    );
+    expect(gstreamerCommand('rtmp', 'rtmp://h/live/sk_1')).toContain(
+      "rtmp2sink location='rtmp://h/live/sk_1'",
+    );
+    expect(gstreamerCommand('srt', 'srt://h:1?x')).toMatch(/mpegtsmux.*! srtsink uri='srt:\/\/h:1\?x'/);
+    expect(whipSnippet('/whip', 'sk_1')).toContain('Bearer sk_1');
   });
 });

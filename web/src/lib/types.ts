@@ -7,6 +7,8 @@ export type LatencyMode = 'standard' | 'low' | 'ultra';
 export interface Track {
   id: number;
   kind: 'video' | 'audio' | string;
+  /** Which rendition it belongs to when the encoder sends several; empty is the main one. */
+  rendition?: string;
   codec: string;
   codec_string?: string;
   width?: number;
@@ -31,6 +33,57 @@ export interface ActiveIngest {
   tracks?: Track[];
   bitrate?: number;
   bytes?: number;
+  on_air?: 'main' | 'backup';
+  /** Null if nothing is known of it. */
+  backup?: { connected: boolean; ready: boolean; protocol: string | null } | null;
+}
+
+/** Addresses to publish to; null while a protocol is off. */
+export interface IngestUrls {
+  rtmp_url: string | null;
+  rtmps_url: string | null;
+  /** With the key and the passphrase in it. */
+  srt_url: string | null;
+  whip_url: string | null;
+  golive_url: string | null;
+  backup: {
+    rtmp_url: string | null;
+    rtmps_url: string | null;
+    stream_key: string | null;
+    srt_url: string | null;
+    whip_url: string | null;
+  } | null;
+}
+
+export interface Source {
+  /** Secrets in it are masked. */
+  url: string;
+  on_demand: boolean;
+  enabled: boolean;
+  status: 'off' | 'idle' | 'connecting' | 'receiving' | 'failing' | 'unknown';
+  since: string | null;
+  last_error: string;
+  attempts: number | null;
+}
+
+export interface Multitrack {
+  enabled: boolean;
+  max_video_tracks: number | null;
+  max_bitrate: number | null;
+}
+
+export interface Target {
+  id: string;
+  url: string;
+  stream_key: string;
+  passthrough: string;
+  enabled: boolean;
+  status: 'idle' | 'starting' | 'broadcasting' | 'errored';
+  since: string | null;
+  last_error: string;
+  attempts: number | null;
+  bytes: number | null;
+  dropped: number | null;
 }
 
 export interface LiveStream {
@@ -43,10 +96,18 @@ export interface LiveStream {
   latency_mode: LatencyMode;
   reconnect_window: number;
   playback_ids: { id: string; policy: string }[];
-  /** rtmp_url is null while RTMP is off. */
-  ingest: { rtmp_url: string | null };
+  ingest: IngestUrls;
+  srt_passphrase: string | null;
+  source: Source | null;
+  multitrack: Multitrack;
+  simulcast_targets: Target[];
   /** Null without a public playback id. */
-  playback: { hls_url?: string; watch_url?: string } | null;
+  playback: {
+    hls_url?: string;
+    watch_url?: string;
+    rtmp_url?: string | null;
+    srt_url?: string | null;
+  } | null;
   active_ingest: ActiveIngest | null;
   viewers: number;
 }
@@ -63,6 +124,84 @@ export interface Playback {
   latency_mode: LatencyMode;
   hls_url: string;
   viewers?: number;
+}
+
+export type HealthStatus = 'good' | 'degraded' | 'bad' | 'no_data';
+export type Severity = 'info' | 'warning' | 'critical';
+
+/** Something about an incoming stream that its viewers feel, and what to do about it. */
+export interface Finding {
+  code: string;
+  severity: Severity;
+  title: string;
+  evidence: Record<string, unknown> | null;
+  fix: { obs: string; browser: string; ffmpeg: string };
+  source: 'main' | 'backup' | string;
+  since: string;
+  count: number;
+}
+
+/** A reading that is null is unknown. */
+export interface HealthTrack {
+  id: number;
+  kind: string;
+  codec: string;
+  codec_string: string;
+  rendition: string;
+  bitrate: number | null;
+  width: number | null;
+  height: number | null;
+  declared_frame_rate: number | null;
+  frame_rate: number | null;
+  frames_missing: number | null;
+  keyframe_interval: number | null;
+  b_frames: boolean | null;
+  sample_rate: number | null;
+  channels: number | null;
+  audio_level_dbfs: number | null;
+  audio_peak_dbfs: number | null;
+}
+
+export interface HealthSource {
+  session_id: string;
+  protocol: string;
+  encoder: string;
+  backup: boolean;
+  since: string;
+  ended_at: string | null;
+  stale: boolean;
+  tracks: HealthTrack[] | null;
+  av_offset_seconds: number | null;
+  av_drift_seconds: number | null;
+  clock_drift_seconds: number | null;
+  link: {
+    rtt_seconds: number | null;
+    jitter_seconds: number | null;
+    loss: number | null;
+    retransmission: number | null;
+    dropped: number | null;
+    available_bitrate: number | null;
+  };
+  repaired: Record<string, number> | null;
+}
+
+export interface HealthPoint {
+  at: string;
+  offline: boolean;
+  bitrate: number | null;
+}
+
+export interface Health {
+  status: HealthStatus;
+  score: number | null;
+  summary: string;
+  since: string | null;
+  /** Nobody publishes: findings and readings are the last ones. */
+  stale: boolean;
+  measured_at: string | null;
+  findings: Finding[] | null;
+  sources: HealthSource[] | null;
+  history: HealthPoint[] | null;
 }
 
 export interface ServerInfo {
