@@ -24,12 +24,11 @@ import (
 	"onair/internal/media"
 )
 
-const (
-	// Timescale is the number of ticks a second of the packets that a Demuxer yields, and
-	// FineTimescale that of tracks whose stamps have nanoseconds.
-	Timescale     = 1000
-	FineTimescale = 1_000_000_000
-)
+// Timescale is the number of ticks a second of the packets that a Demuxer yields.
+const Timescale = 1000
+
+// FineTimescale is that of tracks whose stamps have nanoseconds.
+const FineTimescale = 1_000_000_000
 
 // MaxTracks bounds the tracks of one Demuxer. An encoder's own ladder has up to ten
 // video and six audio tracks; messages for tracks above the bound are dropped.

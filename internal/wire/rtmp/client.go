@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -40,17 +41,20 @@ type client struct {
 	tcURL    string
 	calls    float64
 	streamID uint32
+	// capsEx is what we say of ourselves, server what the server said of itself.
+	capsEx int
+	server capabilities
 }
 
 // dial connects to the server of an address of the form rtmp://HOST[:PORT]/APP/NAME and
 // creates a message stream. The last element of the path and the query are the name.
 // The text of an error never has the name in it, which is a secret for a publisher.
-func (d Dialer) dial(ctx context.Context, op, address string) (*client, error) {
+func (d Dialer) dial(ctx context.Context, op, address string, capsEx int) (*client, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "rtmp" && u.Scheme != "rtmps" || u.Host == "" {
 		return nil, fault.New(fault.Invalid, op, "", "the address is not one of RTMP", "Write rtmp://HOST/live/KEY")
 	}
-	c := &client{op: op, host: u.Host}
+	c := &client{op: op, host: u.Host, capsEx: capsEx}
 	path := strings.Trim(u.EscapedPath(), "/")
 	i := strings.LastIndexByte(path, '/')
 	c.app, c.name = path[:max(i, 0)], path[i+1:]
@@ -109,10 +113,12 @@ func (c *client) open(ctx context.Context, sock *socket) error {
 		{Key: "flashVer", Value: flashVersion},
 		{Key: "swfUrl", Value: c.tcURL},
 		{Key: "tcUrl", Value: c.tcURL},
-	}, serverCapabilities()...)
-	if _, err := c.call(ctx, "connect", properties); err != nil {
+	}, ourCapabilities(c.capsEx)...)
+	welcome, err := c.call(ctx, "connect", properties)
+	if err != nil {
 		return err
 	}
+	c.server = welcomeCapabilities(welcome)
 	if c.op == opPublish {
 		for _, name := range []string{"releaseStream", "FCPublish"} {
 			if err := c.send(name, nil, c.name); err != nil {
@@ -130,6 +136,19 @@ func (c *client) open(ctx context.Context, sock *socket) error {
 	}
 	c.streamID = uint32(id)
 	return nil
+}
+
+// welcomeCapabilities are those of a server, which stand in the first object of its answer
+// to connect or in the second.
+func welcomeCapabilities(welcome call) capabilities {
+	out := capabilities{fourCCs: make(map[string]bool)}
+	for i := range 2 {
+		o, _ := object(welcome.arg(i))
+		c := capabilitiesOf(o)
+		maps.Copy(out.fourCCs, c.fourCCs)
+		out.capsEx |= c.capsEx
+	}
+	return out
 }
 
 // send sends a command and expects no answer.

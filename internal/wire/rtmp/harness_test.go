@@ -3,6 +3,7 @@ package rtmp
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -30,10 +31,14 @@ type station struct {
 	keys    []string
 	queries []string
 	encoder string
-	meta    map[string]any
-	tracks  []*media.Track
-	packets []*media.Packet
-	ended   error
+	// protocol, backup and link are what the last publisher was.
+	protocol string
+	backup   bool
+	link     func() media.Link
+	meta     map[string]any
+	tracks   []*media.Track
+	packets  []*media.Packet
+	ended    error
 	// done is closed when a publisher ended, accepted when one was let in.
 	done, accepted chan struct{}
 	// admit decides; nil takes goodKey.
@@ -65,6 +70,7 @@ func (s *station) ServePublish(ctx context.Context, r *PublishRequest) {
 	s.mu.Lock()
 	s.keys = append(s.keys, r.Key())
 	s.queries = append(s.queries, r.Query())
+	s.protocol, s.backup, s.link = r.Protocol(), r.Backup(), r.Link
 	s.mu.Unlock()
 	if err := s.check(r.Key()); err != nil {
 		r.Reject(err)
@@ -161,9 +167,14 @@ func testConfig() Config {
 // serve runs a server until the test ends.
 func serve(t testing.TB, cfg Config, h Handler) *server {
 	t.Helper()
+	return serveWith(t, cfg, nil, h, logTo{t})
+}
+
+func serveWith(t testing.TB, cfg Config, certificates *tls.Config, h Handler, out io.Writer) *server {
+	t.Helper()
 	reg := prometheus.NewRegistry()
-	log := slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	srv, err := Listen(cfg, nil, log, reg)
+	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	srv, err := Listen(cfg, certificates, log, reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,6 +193,24 @@ func serve(t testing.TB, cfg Config, h Handler) *server {
 	}
 	t.Cleanup(s.stop)
 	return s
+}
+
+// safeBuffer is a buffer that a log and a test share.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 type logTo struct{ t testing.TB }

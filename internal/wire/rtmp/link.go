@@ -77,7 +77,12 @@ func (r *PublishRequest) Link() media.Link { return r.socket.link(false) }
 func (r *PlayRequest) Link() media.Link { return r.socket.link(true) }
 
 // Link describes the way to the server; it implements media.Linked.
-func (p *Publisher) Link() media.Link { return p.client.socket.link(true) }
+func (p *Publisher) Link() media.Link {
+	p.mu.Lock()
+	on := p.on
+	p.mu.Unlock()
+	return on.client.socket.link(true)
+}
 
 // Link describes the way to the server; it implements media.Linked.
 func (p *Player) Link() media.Link { return p.socket.link(false) }

@@ -251,7 +251,7 @@ func TestLostConnectionIsNoEnd(t *testing.T) {
 	if err := pub.WritePacket(t.Context(), g.Next()); err != nil {
 		t.Fatal(err)
 	}
-	pub.client.socket.Close()
+	pub.on.client.socket.Close()
 	st.wait(t)
 	if errors.Is(st.ended, io.EOF) || !fault.Is(st.ended, fault.Unavailable) {
 		t.Fatalf("the publication ended with %v", st.ended)

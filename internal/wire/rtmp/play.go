@@ -37,6 +37,7 @@ func (s *Server) servePlay(ctx context.Context, se *session, t target, h Handler
 	ctx, cancel := context.WithCancelCause(ctx)
 	r := &PlayRequest{conn: se.conn, se: se, target: t, tracks: make(map[trackKey]bool)}
 	// Players are quiet: they acknowledge at most. Only what TCP tells ends them.
+	r.mux.Nanoseconds = se.client.precise()
 	se.socket.setDeadline(time.Time{})
 	se.socket.onQuiet(pingAfter, se.ping)
 	var reading sync.WaitGroup

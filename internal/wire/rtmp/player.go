@@ -20,7 +20,11 @@ type Player struct {
 // that it takes every codec the program knows. An error of the server has its
 // description as the text; see StatusCode.
 func (d Dialer) Play(ctx context.Context, address string) (*Player, error) {
-	c, err := d.dial(ctx, opPlay, address)
+	return d.play(ctx, address, ourCaps)
+}
+
+func (d Dialer) play(ctx context.Context, address string, capsEx int) (*Player, error) {
+	c, err := d.dial(ctx, opPlay, address, capsEx)
 	if err != nil {
 		return nil, err
 	}

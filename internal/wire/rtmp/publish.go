@@ -34,6 +34,7 @@ type PublishRequest struct {
 func (s *Server) servePublish(ctx context.Context, se *session, t target, h Handler) {
 	r := &PublishRequest{se: se, target: t, stopping: func() bool { return ctx.Err() != nil }}
 	r.receiver = receiver{conn: se.conn, op: "receive RTMP", idle: s.cfg.IdleTimeout, onCommand: r.command}
+	r.demux.Nanoseconds = se.client.capsEx&capsNanosecond != 0
 	// The handler decides now, in its own time: the socket is not read meanwhile.
 	h.ServePublish(ctx, r)
 	if ctx.Err() != nil {
@@ -43,6 +44,7 @@ func (s *Server) servePublish(ctx context.Context, se *session, t target, h Hand
 	}
 	stats := r.demux.Stats()
 	s.metrics.dropped.WithLabelValues("no_header").Add(float64(stats.NoHeader))
+	s.metrics.dropped.WithLabelValues("changed").Add(float64(stats.Changed))
 	s.metrics.dropped.WithLabelValues("track").Add(float64(stats.Refused))
 	switch {
 	case r.refused:

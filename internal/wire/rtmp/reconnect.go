@@ -1,7 +1,14 @@
 package rtmp
 
 import (
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
 	"github.com/bluenviron/gortmplib/pkg/amf0"
+
+	"onair/internal/media"
 )
 
 // reconnectRequest is the code that asks a client to come again, here or elsewhere
@@ -49,4 +56,79 @@ func (se *session) askToReconnect(tcURL, description string) error {
 		info = append(info, amf0.ObjectEntry{Key: "tcUrl", Value: tcURL})
 	}
 	return se.command(0, "onStatus", 0.0, nil, info)
+}
+
+// maxMoves bounds how often a Publisher follows its server to another place.
+const maxMoves = 16
+
+// move follows a server's request to connect again. One that cannot be followed changes
+// nothing: the connection is used for as long as it lasts.
+func (p *Publisher) move(from *publication, request call) {
+	info, _ := object(request.arg(1))
+	where, _ := info.GetString("tcUrl")
+	address, ok := p.elsewhere(where)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !ok || p.closed || p.moving || from != p.on || p.next != nil || p.moves == maxMoves {
+		return
+	}
+	p.moving = true
+	p.moves++
+	tracks := p.tracks
+	p.working.Go(func() { p.follow(address, tracks) })
+}
+
+// elsewhere is the address to publish to at a tcUrl, which may be relative, and is that of
+// now if it is empty. A key that goes to a server by TLS goes nowhere without.
+func (p *Publisher) elsewhere(tcURL string) (string, bool) {
+	if tcURL == "" {
+		return p.address, true
+	}
+	now, err := url.Parse(p.address)
+	if err != nil || len(tcURL) > maxAddress {
+		return "", false
+	}
+	path := strings.TrimRight(now.EscapedPath(), "/")
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	to, err := now.Parse(tcURL)
+	if err != nil || to.Host == "" || to.Scheme != now.Scheme && to.Scheme != "rtmps" {
+		return "", false
+	}
+	to.Path, to.RawPath = strings.TrimRight(to.Path, "/")+"/"+name, ""
+	query := strings.Trim(now.RawQuery+"&"+to.RawQuery, "&")
+	if to.RawQuery == now.RawQuery {
+		query = now.RawQuery
+	}
+	to.RawQuery = query
+	return to.String(), true
+}
+
+// follow makes the connection that takes over.
+func (p *Publisher) follow(address string, tracks []*media.Track) {
+	next, err := p.open(p.ctx, address, tracks)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moving = false
+	if err != nil {
+		return
+	}
+	if p.closed {
+		next.client.socket.Close()
+		return
+	}
+	p.address, p.next = address, next
+	p.working.Go(func() { p.listen(next) })
+}
+
+// goodbye ends a publication and waits for the server to close.
+func (n *publication) goodbye() error {
+	c := n.client
+	err := errors.Join(
+		c.send("FCUnpublish", nil, c.name),
+		c.send("deleteStream", nil, float64(c.streamID)),
+	)
+	c.socket.closeWrite()
+	c.socket.setDeadline(time.Now().Add(closeTime))
+	<-n.ended
+	return errors.Join(err, c.socket.Close())
 }

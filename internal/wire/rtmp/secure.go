@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -21,12 +22,12 @@ const (
 
 // secure shakes hands for TLS where the line is one of TLS. The deadlines of the socket
 // around the line hold for it.
-func (s *Server) secure(line net.Conn) error {
+func secure(ctx context.Context, line net.Conn) error {
 	c, ok := line.(*tls.Conn)
 	if !ok {
 		return nil
 	}
-	err := c.Handshake()
+	err := c.HandshakeContext(ctx)
 	var other tls.RecordHeaderError
 	switch {
 	case err == nil:

@@ -68,6 +68,18 @@ const (
 	ourCaps = capsReconnect | capsMultitrack | capsModEx | capsNanosecond
 )
 
+// knows tells whether the client named a FourCC.
+func (c capabilities) knows(codec media.Codec) bool {
+	name := flv.FourCC(codec)
+	return name != "" && (c.fourCCs[name] || c.fourCCs["*"])
+}
+
+// precise tells whether the client can be sent stamps with nanoseconds, for which the
+// legacy codecs have to be sent as Enhanced RTMP.
+func (c capabilities) precise() bool {
+	return c.capsEx&capsNanosecond != 0 && c.knows(media.H264) && c.knows(media.AAC) && c.knows(media.MP3)
+}
+
 // supports tells whether the client can be sent a codec: the legacy ones always, others
 // if it said so.
 func (c capabilities) supports(codec media.Codec) bool {
@@ -75,8 +87,7 @@ func (c capabilities) supports(codec media.Codec) bool {
 	case media.H264, media.AAC, media.MP3:
 		return true
 	default:
-		name := flv.FourCC(codec)
-		return name != "" && (c.fourCCs[name] || c.fourCCs["*"])
+		return c.knows(codec)
 	}
 }
 
@@ -105,7 +116,7 @@ func (s *Server) serve(ctx context.Context, nc net.Conn, secret *tls.Config, h H
 	if err := sock.armWrite(s.cfg.HandshakeTimeout); err != nil {
 		return
 	}
-	err := s.secure(line)
+	err := secure(ctx, line)
 	if err == nil {
 		err = serveHandshake(sock)
 	}
@@ -306,10 +317,10 @@ func (se *session) connect(c call) error {
 			{Key: "fmsVer", Value: "FMS/3,0,1,123"},
 			{Key: "capabilities", Value: 31.0},
 			{Key: "mode", Value: 1.0},
-		}, serverCapabilities()...)
+		}, ourCapabilities(ourCaps)...)
 		information := append(status("status", "NetConnection.Connect.Success", "Connection succeeded."),
 			amf0.ObjectEntry{Key: "objectEncoding", Value: 0.0})
-		information = append(information, serverCapabilities()...)
+		information = append(information, ourCapabilities(ourCaps)...)
 		return errors.Join(err, writeValues(w, csidCommand, typeCommandAMF0, 0, "_result", c.id, properties, information))
 	})
 }
@@ -319,8 +330,8 @@ func (se *session) refuseConnect(c call, f *fault.Error) error {
 	return errors.Join(f, se.command(0, "_error", c.id, nil, status("error", "NetConnection.Connect.Rejected", f.Error())))
 }
 
-// serverCapabilities says that whatever has a place in the program is forwarded.
-func serverCapabilities() amf0.Object {
+// ourCapabilities says that whatever has a place in the program is forwarded.
+func ourCapabilities(capsEx int) amf0.Object {
 	var list amf0.StrictArray
 	var video, audio amf0.Object
 	for c := media.H264; c <= media.FLAC; c++ {
@@ -336,7 +347,7 @@ func serverCapabilities() amf0.Object {
 		{Key: "fourCcList", Value: list},
 		{Key: "videoFourCcInfoMap", Value: video},
 		{Key: "audioFourCcInfoMap", Value: audio},
-		{Key: "capsEx", Value: float64(ourCaps)},
+		{Key: "capsEx", Value: float64(capsEx)},
 	}
 }
 
