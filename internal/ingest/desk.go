@@ -180,6 +180,12 @@ func (d *desk) enter(s *session, first []*media.Packet, now time.Time) error {
 		if err != nil {
 			return err
 		}
+		if d.pub != nil && pub.Stream() != d.pub.Stream() {
+			// The stream was ended just now, and what ended it is meant for s too.
+			pub.End(nil)
+			d.over = true
+			return d.pub.Err()
+		}
 		d.pub, d.owner, d.mode = pub, s, s.grant.LatencyMode
 	}
 	d.air = s
@@ -246,7 +252,7 @@ func (d *desk) leave(s *session, err error) {
 	s.release()
 	if d.owner == s {
 		d.owner = nil
-		if other := d.seats[1-s.role]; other != nil {
+		if other := d.seats[1-s.role]; other != nil && !d.ended() {
 			d.handOver(other, err, now)
 		} else {
 			d.pub.End(err)
@@ -319,6 +325,7 @@ func (d *desk) tick(now time.Time) bool {
 		}
 	}
 	d.announce(now)
+	d.order(now)
 	d.fill(now)
 	return true
 }

@@ -189,7 +189,7 @@ func TestFillerForASilentConnection(t *testing.T) {
 			t.Run(name+" "+silent.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := run(t)
-					total := 20*time.Second + silent
+					total, begin := 20*time.Second+silent, time.Now()
 					steps := pause(live(mediatest.Options{Duration: total, GOP: 30}), 10*time.Second, silent, lost)
 					done := r.serve(t.Context(), &request{key: "good", steps: append(steps, step{err: errReset})})
 					r.view()
@@ -198,11 +198,7 @@ func TestFillerForASilentConnection(t *testing.T) {
 					}
 					got := r.end()
 					unbroken(t, got)
-					st := total
-					if !lost {
-						st = time.Since(origin) // what the clock shows
-					}
-					_ = st
+					ends(t, got, time.Since(begin))
 					for id, packets := range got {
 						if v := versions(packets); !slices.Equal(v, []int{0}) {
 							t.Errorf("track %d has versions %v", id, v)
@@ -242,20 +238,22 @@ func TestOneTrackFallsSilent(t *testing.T) {
 			}
 			done := r.serve(t.Context(), &request{key: "good", steps: append(steps, step{err: errReset})})
 			r.view()
-			<-done
+			if err := <-done; err != errReset {
+				t.Error(err)
+			}
 			got := r.end()
 			if id == mediatest.AudioID { // the hole up to the notice is filled, too
 				unbroken(t, got)
 			}
 			ends(t, got, 20*time.Second)
-			real := 0
+			sent := 0
 			for _, p := range got[id] {
 				if p.Track.Duration(p.DTS) > 13*time.Second && len(p.Data) > 0 {
-					real++
+					sent++
 				}
 			}
-			if real < 200 {
-				t.Errorf("track %d: %d packets after it came back", id, real)
+			if sent < 200 {
+				t.Errorf("track %d: %d packets after it came back", id, sent)
 			}
 			other := 3 - id
 			for i, p := range got[other][1:] {
@@ -303,7 +301,9 @@ func TestBackup(t *testing.T) {
 					t.Errorf("after main's end: %+v", snap)
 				}
 				if tt.ends {
-					<-main
+					if err := <-main; errors.Is(err, hub.ErrTakenOver) {
+						t.Error(err)
+					}
 				}
 				if name == "main comes back" {
 					time.Sleep(12 * time.Second)
@@ -353,7 +353,9 @@ func TestBackupAlone(t *testing.T) {
 			t.Errorf("%+v", snap)
 		}
 		stop()
-		<-backup
+		if err := <-backup; err == nil {
+			t.Error("the backup ended by itself")
+		}
 		unbroken(t, r.end())
 	})
 }

@@ -40,7 +40,6 @@ type slewed struct {
 	home     int64 // how far behind the lead it was at first
 	atHome   bool
 	away     int
-	rate     int64
 	leftover int64 // that extra has still to be moved by
 }
 

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"onair/internal/media"
@@ -16,6 +17,11 @@ const (
 
 // Run keeps the streams going whose publishers are silent or away, until ctx ends.
 func (i *Ingest) Run(ctx context.Context) error {
+	var slates sync.WaitGroup
+	defer slates.Wait()
+	if i.slate != nil {
+		slates.Go(func() { i.makeSlates(ctx) })
+	}
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
 	var desks []*desk

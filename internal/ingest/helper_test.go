@@ -146,16 +146,6 @@ func (s *station) eventNames() (out []string) {
 	return out
 }
 
-// read returns what the stream keeps, by track.
-func (s *station) read() map[int][]*media.Packet {
-	s.t.Helper()
-	st, ok := s.hub.Stream("ls_1")
-	if !ok {
-		s.t.Fatal("there is no stream")
-	}
-	return s.readFrom(st)
-}
-
 // readFeed returns what a rendition of the stream keeps.
 func (s *station) readFeed(name string) (out []*media.Packet) {
 	s.t.Helper()

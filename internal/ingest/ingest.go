@@ -72,6 +72,7 @@ type Ingest struct {
 	metrics *metrics
 	monitor Monitor
 	slate   Slate
+	slates  chan slateOrder
 
 	mu    sync.Mutex
 	desks map[string]*desk // by stream, while it lives
@@ -90,7 +91,7 @@ func New(cfg Config, gate Gate, h *hub.Hub, bus *event.Bus, log *slog.Logger, re
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Ingest{cfg: cfg, gate: gate, hub: h, bus: bus, log: log, metrics: newMetrics(reg), desks: make(map[string]*desk)}
+	return &Ingest{cfg: cfg, gate: gate, hub: h, bus: bus, log: log, metrics: newMetrics(reg), desks: make(map[string]*desk), slates: make(chan slateOrder, slateQueue)}
 }
 
 // Serve takes a publisher from its request to its end, and closes it. It returns nil

@@ -42,7 +42,7 @@ type lane struct {
 	late    time.Time // since when its packets came too late
 	quiet   silence
 	mute    bool // no silence can be made
-	slated  bool
+	slated  bool // a slate was asked for
 }
 
 // patience is how long the lane may be silent before it is filled: pictures that come
@@ -184,7 +184,7 @@ func (d *desk) put(s *session, p *media.Packet) error {
 	if q.Track.Kind() == media.Audio {
 		l.sample = q.Data
 	} else if q.Key {
-		l.sample, l.moved, l.needKey = q.Data, q.PTS-q.DTS, false
+		l.sample, l.moved, l.needKey, l.slated = q.Data, q.PTS-q.DTS, false, false
 	}
 	s.follow(n, q)
 	s.note(q.Track)

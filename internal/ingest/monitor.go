@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"context"
 	"time"
 
 	"onair/internal/media"
@@ -31,13 +30,6 @@ type Tap interface {
 	Received(p *media.Packet)
 	// Ended tells that there will be no more, and why; nil is a clean end.
 	Ended(err error)
-}
-
-// Slate makes the picture that is shown while a publisher is away.
-type Slate interface {
-	// Key returns a key frame of the picture, and the decoder configuration that goes with
-	// it, for the codec and size of t. It may take its time.
-	Key(ctx context.Context, t *media.Track) (config, data []byte, err error)
 }
 
 // watch lets the Monitor, if there is one, watch the publisher.

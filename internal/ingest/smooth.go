@@ -23,6 +23,8 @@ type smoother struct {
 	track *media.Track
 	// constant is the number of samples in each packet; 0 if packets differ.
 	constant int64
+	// stamp is that of the last packet, mapped to the stream.
+	stamp int64
 	// due is the DTS of the next packet.
 	due int64
 	// leapt is set when the track's offset changed: the stamps are followed at once.
@@ -69,6 +71,9 @@ func (s *smoother) next(exact int64, data []byte, started bool, last int64, fixe
 			// Never back, and not for the sake of rounding either.
 			s.due = max(exact, last+1, min(last+duration, exact+duration))
 		}
+	} else if e := exact - s.due; s.track.Codec == media.Opus && e > duration && exact-s.stamp-duration >= e-e/5 {
+		// Discontinuous transmission: nothing was said, and the stamps tell for how long.
+		s.settle(exact)
 	} else if s.slew != 0 {
 		most := max(1, duration/slewPart)
 		by := min(max(s.slew, -most), most)
@@ -90,6 +95,7 @@ func (s *smoother) next(exact int64, data []byte, started bool, last int64, fixe
 		fixed.count(repairSurplus)
 		return 0, 0, false
 	}
+	s.stamp = exact
 	dts = s.due
 	s.due += duration
 	return dts, duration, true

@@ -81,7 +81,9 @@ type line struct {
 	lastOut int64
 	last    int64 // the last DTS out, in ticks
 	step    int64 // the distance of the last two packets
+	packets int64
 	leapt   int64 // how far the time stamps leapt when they last did
+	leaptAt int64 // after how many packets that was
 	arrived time.Time
 
 	// lead is set when the last packet leapt ahead by more than jitter. leadFrom is the
@@ -196,6 +198,7 @@ func (l *timeline) move(p *media.Packet) (*media.Packet, *line) {
 	if !l.begun {
 		l.begin(0, []*media.Packet{p})
 	}
+	n.packets++
 	in := inTime(p) + l.bias + n.extra
 	out := l.place(n, in, p.Arrival)
 	if p.Arrival.After(l.arrived) {
@@ -337,10 +340,10 @@ func (l *timeline) confirms(n *line, in int64) *line {
 // leap accepts a new clock, which s was the first to show.
 func (l *timeline) leap(n, s *line, in int64, now time.Time, wall int64) int64 {
 	step := in - n.lastIn
-	if step > 0 && step <= maxComposition && away(step, n.leapt) < step/4 {
+	if step > 0 && step <= maxComposition && away(step, n.leapt) < step/4 && n.packets-n.leaptAt <= 3 {
 		n.step = step // slides: that is how fast they come
 	}
-	n.leapt = step
+	n.leapt, n.leaptAt = step, n.packets
 	if out := in + l.cur; n.started && out > n.lastOut && out <= max(wall, l.elapsed(now))+n.calm() {
 		return n.take(in, l.cur) // a pause, for which the clock on the wall went on too
 	}
