@@ -166,7 +166,7 @@ func TestAggregateIsWhatItsPartsAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	const later = 40_000
-	single, _ := replay(t, bytes.NewReader(published(t, b[13:])))
+	single, _ := replay(t, bytes.NewReader(joined(published(t, b[13:]))))
 	s := publishing(t, goodKey).message(csidVideo, typeAggregate, 1, later, b[13:])
 	whole, _ := replay(t, bytes.NewReader(s.command(1, "deleteStream", 0.0, nil).bytes()))
 	if len(whole.packets) != len(single.packets) || len(single.packets) == 0 {

@@ -67,18 +67,68 @@ func replay(t testing.TB, r io.Reader) (*station, *recording) {
 	return st, rec
 }
 
+// piece is what a client sent at a time after it began.
+type piece struct {
+	at   time.Duration
+	data []byte
+}
+
+func joined(pieces []piece) (out []byte) {
+	for _, p := range pieces {
+		out = append(out, p.data...)
+	}
+	return out
+}
+
+// atItsOwnPace replays pieces as they came, on a clock of the test's own, and returns how
+// long that took and what came of it.
+func atItsOwnPace(t *testing.T, pieces []piece) (st *station, said []byte, took time.Duration) {
+	t.Helper()
+	return inBubble(t, func(nc net.Conn) {
+		start := time.Now()
+		for _, p := range pieces {
+			<-time.After(p.at - time.Since(start))
+			if _, err := nc.Write(p.data); err != nil {
+				return
+			}
+		}
+		nc.Close()
+	})
+}
+
+// everyWay replays pieces in one piece, byte by byte and at their own pace, and fails
+// where that makes a difference.
+func everyWay(t *testing.T, pieces []piece) (st *station, said []byte, took time.Duration) {
+	t.Helper()
+	b := joined(pieces)
+	whole, rec := replay(t, bytes.NewReader(b))
+	bitwise, _ := replay(t, iotest.OneByteReader(bytes.NewReader(b)))
+	paced, _, took := atItsOwnPace(t, pieces)
+	for name, other := range map[string]*station{"byte by byte": bitwise, "at its own pace": paced} {
+		if d := cmp.Diff(whole.packets, other.packets, packetOptions); d != "" {
+			t.Errorf("%s it is read differently:\n%s", name, d)
+		}
+		if d := cmp.Diff(whole.tracks, other.tracks); d != "" || fault.KindOf(whole.ended) != fault.KindOf(other.ended) {
+			t.Errorf("%s it ends with %v and not %v, and tracks differ:\n%s", name, other.ended, whole.ended, d)
+		}
+	}
+	return whole, rec.out.Bytes(), took
+}
+
 // tcpPayload reads a pcapng file of Ethernet, Linux cooked or raw IP frames and returns what was
 // sent to a TCP port, in order.
-func tcpPayload(t *testing.T, file string, port uint16) []byte {
+func tcpPayload(t *testing.T, file string, port uint16) []piece {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	le := binary.LittleEndian
-	var out []byte
+	var out []piece
+	var begin uint64
 	var next uint32
 	started := false
+	tick := time.Microsecond
 	link := uint16(0)
 	for len(b) >= 12 {
 		typ, size := le.Uint32(b), le.Uint32(b[4:])
@@ -87,6 +137,11 @@ func tcpPayload(t *testing.T, file string, port uint16) []byte {
 		switch typ {
 		case 1: // interface description
 			link = le.Uint16(body)
+			for o := body[8:]; len(o) >= 4; o = o[4+(int(le.Uint16(o[2:]))+3)&^3:] {
+				if le.Uint16(o) == 9 && o[4] == 9 { // if_tsresol
+					tick = time.Nanosecond
+				}
+			}
 		case 6: // enhanced packet
 			frame := body[20 : 20+le.Uint32(body[12:])]
 			skip, ok := map[uint16]int{1: 14, 101: 0, 113: 16, 276: 20}[link]
@@ -120,7 +175,11 @@ func tcpPayload(t *testing.T, file string, port uint16) []byte {
 				}
 				data = data[-ahead:]
 			}
-			out = append(out, data...)
+			at := uint64(le.Uint32(body[4:]))<<32 | uint64(le.Uint32(body[8:]))
+			if len(out) == 0 {
+				begin = at
+			}
+			out = append(out, piece{time.Duration(at-begin) * tick, data})
 			next += uint32(len(data))
 		}
 	}
@@ -134,19 +193,19 @@ func TestCapturesReplay(t *testing.T) {
 		frames  int
 		keys    int
 		sounds  int
+		lasts   time.Duration
 	}{
-		{"wire-captures/obs29_rtmp_publish.pcapng", "obs-output module (libobs version 29.0.2.1-1+b1)", 228, 1, 354},
-		{"wire-captures/ffmpeg51_rtmp_publish_bframes.pcapng", "Lavf59.27.100", 135, 4, 231},
+		{"wire-captures/obs29_rtmp_publish.pcapng", "obs-output module (libobs version 29.0.2.1-1+b1)", 228, 1, 354, 7 * time.Second},
+		{"wire-captures/ffmpeg51_rtmp_publish_bframes.pcapng", "Lavf59.27.100", 135, 4, 231, 5 * time.Second},
 	} {
 		t.Run(tt.file, func(t *testing.T) {
-			b := tcpPayload(t, mediatest.SharedFile(t, tt.file), 21935)
-			if len(b) == 0 {
+			pieces := tcpPayload(t, mediatest.SharedFile(t, tt.file), 21935)
+			if len(pieces) == 0 {
 				t.Fatal("the capture has nothing from the client")
 			}
-			whole, _ := replay(t, bytes.NewReader(b))
-			bitwise, _ := replay(t, iotest.OneByteReader(bytes.NewReader(b)))
-			if d := cmp.Diff(whole.packets, bitwise.packets, packetOptions); d != "" {
-				t.Errorf("bytes one by one are read differently:\n%s", d)
+			whole, _, took := everyWay(t, pieces)
+			if took < tt.lasts || took > 2*tt.lasts {
+				t.Errorf("its own pace takes %v", took)
 			}
 			frames, keys := count(whole.packets, media.Video)
 			sounds, _ := count(whole.packets, media.Audio)
@@ -184,10 +243,10 @@ func TestCorpusFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			st, rec := replay(t, bytes.NewReader(published(t, b[13:])))
+			st, said, took := everyWay(t, published(t, b[13:]))
 			if tt.refused {
-				if !fault.Is(st.ended, fault.Unsupported) || !bytes.Contains(rec.out.Bytes(), []byte("VP6 is not supported")) {
-					t.Errorf("ended with %v", st.ended)
+				if !fault.Is(st.ended, fault.Unsupported) || !bytes.Contains(said, []byte("VP6 is not supported")) || took > 2*time.Second {
+					t.Errorf("ended after %v with %v", took, st.ended)
 				}
 				return
 			}
@@ -292,15 +351,29 @@ func publishing(t testing.TB, key string) *script {
 	return connected(t).command(1, "publish", 3.0, nil, key, "live")
 }
 
-// published is what a client sends that publishes the tags of a file.
-func published(t testing.TB, tags []byte) []byte {
+// published is what a client sends that publishes the tags of a file, at the time of each.
+func published(t testing.TB, tags []byte) []piece {
 	t.Helper()
 	s := publishing(t, goodKey)
+	out := []piece{{0, s.bytes()}}
+	add := func(at time.Duration) {
+		if err := s.w.flush(); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, piece{at, bytes.Clone(s.buf.Bytes())})
+		s.buf.Reset()
+	}
+	s.buf.Reset()
+	last := time.Duration(0)
 	for tag, err := range flv.Tags(tags) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.message(csidAudio, tag.Type, 1, tag.Timestamp, tag.Body)
+		last = max(last, time.Duration(tag.Timestamp)*time.Millisecond)
+		add(last)
 	}
-	return s.command(1, "deleteStream", 4.0, nil, 1.0).bytes()
+	s.command(1, "deleteStream", 4.0, nil, 1.0)
+	add(last)
+	return out
 }
