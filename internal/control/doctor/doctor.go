@@ -10,49 +10,152 @@ package doctor
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"onair/internal/event"
-	"onair/internal/media"
 )
 
-// Session is one publisher to be watched.
-type Session struct {
-	StreamID, Session, Protocol, Encoder string
-	// Backup is set when it stands by for the main publisher.
-	Backup bool
-	Since  time.Time
-	// Link tells about the way to it and Repaired what its timeline repaired; each may be
-	// nil, never waits, and may be called from any goroutine until Ended.
-	Link     func() media.Link
-	Repaired func() map[string]int64
+// examineEvery is how often streams are examined; meters count by it.
+const examineEvery = time.Second
+
+// Doctor watches publishers. Its methods may be called from several goroutines.
+type Doctor struct {
+	cfg     Config
+	bus     *event.Bus
+	log     *slog.Logger
+	metrics *metrics
+	rules   []entry
+	decoder decoder // nil without ffmpeg
+
+	mu        sync.Mutex
+	streams   map[string]*stream
+	strangers [strangersKept]stranger
 }
 
-// Doctor watches publishers.
-type Doctor struct{}
-
-// New returns a Doctor.
-func New(_ Config, _ *event.Bus, _ *slog.Logger, _ prometheus.Registerer) *Doctor { return &Doctor{} }
-
-// Run examines the streams until ctx ends.
-func (d *Doctor) Run(ctx context.Context) error { <-ctx.Done(); return nil }
-
-// Watch begins to watch a publisher.
-func (d *Doctor) Watch(Session) *Tap { return &Tap{} }
-
-// Health returns the report of a stream; false if nothing is known of it, and then the
-// report says just that.
-func (d *Doctor) Health(streamID string) (Report, bool) {
-	return Report{StreamID: streamID, Status: NoData, Findings: []Finding{}, Sources: []Source{}, History: []Point{}}, false
+// New returns a Doctor that tells changes on bus and registers its metrics with reg (nil
+// for none). Without the ffmpeg of cfg it says so once, and loudness and pictures are
+// unknown.
+func New(cfg Config, bus *event.Bus, log *slog.Logger, reg prometheus.Registerer) *Doctor {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	d := &Doctor{cfg: cfg, bus: bus, log: log, metrics: newMetrics(reg), rules: catalogue(), streams: map[string]*stream{}}
+	if cfg.SampleInterval > 0 {
+		if f, err := newFFmpeg(cfg.FFmpeg); err != nil {
+			log.Warn("the stream doctor is hard of hearing", "reason", err.Error())
+		} else {
+			d.decoder = f
+		}
+	}
+	return d
 }
 
-// Tap is where a publisher's packets pass the doctor.
-type Tap struct{}
+// Run examines the streams until ctx ends, which is no error.
+func (d *Doctor) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { d.listen(ctx) })
+	jobs := make(chan job, d.cfg.Samplers)
+	if d.decoder != nil {
+		for range d.cfg.Samplers {
+			wg.Go(func() { d.sampler(ctx, jobs) })
+		}
+	}
+	tick := time.NewTicker(examineEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			d.examine(time.Now(), jobs)
+		}
+	}
+}
 
-// Received takes note of a packet as it came.
-func (t *Tap) Received(*media.Packet) {}
+// examine looks at every stream once, and forgets those that are long over.
+func (d *Doctor) examine(now time.Time, jobs chan<- job) {
+	collecting := 0
+	for _, s := range d.all() {
+		if change := s.examine(d.rules, now, d.cfg.SampleInterval); change != nil {
+			d.tell(*change)
+		}
+		if d.decoder != nil {
+			d.collect(s, now, jobs, &collecting)
+		}
+		d.forget(s, now)
+	}
+}
 
-// Ended tells that the publisher left; err is why, nil if by itself.
-func (t *Tap) Ended(error) {}
+// tell publishes and counts a change.
+func (d *Doctor) tell(change event.StreamHealth) {
+	for _, code := range change.Raised {
+		d.metrics.raised.WithLabelValues(code).Inc()
+	}
+	d.bus.Publish(change)
+}
+
+// Watch begins to watch a publisher. The Tap takes the packets as they come. For more
+// streams than the bound it is one that does nothing.
+func (d *Doctor) Watch(session Session) *Tap {
+	now := time.Now()
+	s := d.findOrMake(session.StreamID, now)
+	if s == nil {
+		return &Tap{off: true}
+	}
+	t := &Tap{session: session}
+	t.looks.alone = -1
+	s.watch(t, now)
+	return t
+}
+
+func (d *Doctor) all() []*stream {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := make([]*stream, 0, len(d.streams))
+	for _, s := range d.streams {
+		all = append(all, s)
+	}
+	return all
+}
+
+// find returns the stream, nil if nothing is known of it.
+func (d *Doctor) find(id string) *stream {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.streams[id]
+}
+
+// findOrMake is find that makes a stream unless that were too many.
+func (d *Doctor) findOrMake(id string, now time.Time) *stream {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s, ok := d.streams[id]; ok {
+		s.touch(now)
+		return s
+	}
+	if len(d.streams) >= d.cfg.MaxStreams {
+		d.metrics.unwatched.Inc()
+		return nil
+	}
+	s := newStream(id, now)
+	d.streams[id] = s
+	d.metrics.streams.Set(float64(len(d.streams)))
+	return s
+}
+
+// forget drops a stream of which nothing was heard for a while.
+func (d *Doctor) forget(s *stream, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !s.idle(now, d.cfg.Keep) {
+		return
+	}
+	delete(d.streams, s.id)
+	d.metrics.streams.Set(float64(len(d.streams)))
+}

@@ -1,0 +1,158 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+	"onair/internal/media/fmp4"
+)
+
+const (
+	// maxDecoded bounds what a child may answer: 3 s of 8 channels at 48 kHz.
+	maxDecoded = 3 << 20
+	// maxComplaint bounds what is kept of what it says.
+	maxComplaint = 4 << 10
+	// skipPackets is how many of the first audio packets are not listened to: a decoder
+	// that starts in the middle fades in.
+	skipPackets = 2
+)
+
+// ffmpeg is a decoder in child processes: one for each look, with everything it reads
+// and writes in pipes. It is niced where the system can, and killed when ctx ends.
+type ffmpeg struct{ path string }
+
+// newFFmpeg finds the program; the error is a fault.Unavailable.
+func newFFmpeg(name string) (*ffmpeg, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, "find", name, err,
+			"Install ffmpeg or set doctor-ffmpeg; without it loudness, black and frozen pictures are not known")
+	}
+	return &ffmpeg{path: path}, nil
+}
+
+func (f *ffmpeg) listen(ctx context.Context, packets []*media.Packet) (sound, error) {
+	in, err := contained(packets)
+	if err != nil {
+		return sound{}, err
+	}
+	out, err := f.run(ctx, in, "-vn", "-c:a", "pcm_s16be", "-f", "au", "pipe:1")
+	if err != nil {
+		return sound{}, err
+	}
+	pcm, channels, err := readAU(out)
+	if err != nil {
+		return sound{}, err
+	}
+	skip := 0
+	if n := len(packets); n > 2*skipPackets {
+		skip = len(pcm) / n * skipPackets
+		skip -= skip % (2 * channels)
+	}
+	return hear(pcm[skip:], channels), nil
+}
+
+func (f *ffmpeg) look(ctx context.Context, key *media.Packet) (still, error) {
+	in, err := contained([]*media.Packet{key})
+	if err != nil {
+		return nil, err
+	}
+	small := fmt.Sprintf("scale=%d:%d:flags=area:out_range=full,format=gray", stillWidth, stillHeight)
+	out, err := f.run(ctx, in, "-an", "-frames:v", "1", "-vf", small, "-f", "rawvideo", "pipe:1")
+	if err != nil {
+		return nil, err
+	}
+	if len(out) != stillWidth*stillHeight {
+		return nil, fault.New(fault.Invalid, "look at", "a key frame", fmt.Sprintf("ffmpeg answered %d bytes", len(out)), "")
+	}
+	return out, nil
+}
+
+// run lets one child read in and returns what it writes.
+func (f *ffmpeg) run(ctx context.Context, in []byte, args ...string) ([]byte, error) {
+	head := []string{"-hide_banner", "-nostdin", "-v", "error", "-threads", "1", "-max_alloc", "268435456",
+		"-protocol_whitelist", "pipe", "-f", "mp4", "-i", "pipe:0", "-threads", "1"}
+	cmd := exec.CommandContext(ctx, f.path, append(head, args...)...)
+	// Settings of ours, some of them secret, are no business of a decoder.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LD_LIBRARY_PATH=" + os.Getenv("LD_LIBRARY_PATH")}
+	out, complaint := &bounded{max: maxDecoded}, &bounded{max: maxComplaint, discard: true}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), out, complaint
+	cmd.WaitDelay = time.Second
+	err := cmd.Start()
+	if err == nil {
+		lowerPriority(cmd.Process.Pid)
+		err = cmd.Wait()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil && out.b.Len() == 0:
+		return nil, fault.Wrap(fault.Unavailable, "decode a sample with", "ffmpeg", err, strings.TrimSpace(complaint.b.String()))
+	}
+	return out.b.Bytes(), nil
+}
+
+// bounded is a buffer that takes no more than max bytes.
+type bounded struct {
+	b       bytes.Buffer
+	max     int
+	discard bool // what is over the bound is dropped, and no error
+}
+
+func (w *bounded) Write(p []byte) (int, error) {
+	if room := w.max - w.b.Len(); len(p) > room {
+		w.b.Write(p[:room])
+		if w.discard {
+			return len(p), nil
+		}
+		return room, io.ErrShortWrite
+	}
+	return w.b.Write(p)
+}
+
+// contained puts packets of one track into a fragmented MP4.
+func contained(packets []*media.Packet) ([]byte, error) {
+	if len(packets) == 0 {
+		return nil, errors.New("no packets")
+	}
+	t := *packets[0].Track
+	b, err := fmp4.Init(&t)
+	if err != nil {
+		return nil, err
+	}
+	f := fmp4.Fragment{Sequence: 1, Track: &t}
+	for i, p := range packets {
+		d := int64(1)
+		if i+1 < len(packets) {
+			d = min(max(1, packets[i+1].DTS-p.DTS), int64(t.Timescale))
+		} else if i > 0 {
+			d = int64(f.Samples[i-1].Duration)
+		}
+		f.Samples = append(f.Samples, fmp4.Sample{Duration: uint32(d), Key: true, Data: p.Data})
+	}
+	return f.AppendTo(b), nil
+}
+
+// readAU reads a Sun audio file of 16-bit samples: six words of 32 bits (mark, where the
+// samples begin, their size, encoding, rate, channels), then the samples.
+func readAU(b []byte) (pcm []byte, channels int, err error) {
+	const words, linear16 = 24, 3
+	if len(b) < words || string(b[:4]) != ".snd" || binary.BigEndian.Uint32(b[12:]) != linear16 {
+		return nil, 0, fault.New(fault.Invalid, "read", "decoded sound", "it is no AU file of 16 bits", "")
+	}
+	begin, n := binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[20:])
+	if begin < words || uint64(begin) > uint64(len(b)) || n < 1 || n > 64 {
+		return nil, 0, fault.New(fault.Invalid, "read", "decoded sound", "its head makes no sense", "")
+	}
+	return b[begin:], int(n), nil
+}
