@@ -18,18 +18,19 @@ type encoder struct {
 	s            *session
 	video, audio *media.Track
 	begin        time.Time
+	frame, sound time.Duration // of a picture, of a packet of sound
 	lastOut      map[int]int64
 	// sent says when what was captured at a time is stamped and arrives.
 	sent func(kind media.Kind, captured time.Duration) (stamp, arrival time.Duration, ok bool)
 }
 
-// newEncoder returns an encoder of one picture each 40 ms and one packet of sound each
-// 64 ms, stamped in ticks of a timescale.
-func newEncoder(t *testing.T, timescale int, sent func(media.Kind, time.Duration) (time.Duration, time.Duration, bool)) *encoder {
-	g := mediatest.NewGenerator(mediatest.Options{Timescale: timescale, SampleRate: 16000})
+// newEncoder returns an encoder of one picture each 40 ms and AAC of a sample rate, stamped
+// in ticks of a timescale.
+func newEncoder(t *testing.T, timescale, rate int, sent func(media.Kind, time.Duration) (time.Duration, time.Duration, bool)) *encoder {
+	g := mediatest.NewGenerator(mediatest.Options{Timescale: timescale, SampleRate: rate})
 	i := New(DefaultConfig(), gate{}, hub.New(hub.DefaultConfig(), event.NewBus(), nil, nil), event.NewBus(), nil, nil)
 	e := &encoder{
-		t: t, video: g.Tracks()[0], audio: g.Tracks()[1], begin: time.Now(), sent: sent, lastOut: map[int]int64{},
+		t: t, video: g.Tracks()[0], audio: g.Tracks()[1], begin: time.Now(), frame: 40 * time.Millisecond, sound: 1024 * time.Second / time.Duration(rate), sent: sent, lastOut: map[int]int64{},
 		s: &session{
 			Ingest: i, request: &request{}, grant: Grant{StreamID: "ls_1", LatencyMode: media.LatencyLow}, id: "in_1",
 			repairs: &repairs{}, cancel: func(err error) { t.Errorf("cancelled: %v", err) },
@@ -39,8 +40,6 @@ func newEncoder(t *testing.T, timescale int, sent func(media.Kind, time.Duration
 	return e
 }
 
-const soundStep = 1024 * time.Second / 16000
-
 // packet makes the packet of a track that was captured at a time.
 func (e *encoder) packet(tr *media.Track, at time.Duration) *media.Packet {
 	stamp, arrival, ok := e.sent(tr.Kind(), at)
@@ -48,7 +47,7 @@ func (e *encoder) packet(tr *media.Track, at time.Duration) *media.Packet {
 		return nil
 	}
 	dts := tr.Ticks(stamp)
-	key := tr == e.audio || int(at/(40*time.Millisecond))%50 == 0
+	key := tr == e.audio || int(at/e.frame)%50 == 0
 	return &media.Packet{Track: tr, DTS: dts, PTS: dts, Key: key, Arrival: e.begin.Add(arrival), Data: []byte{1, 2, 3, 4}}
 }
 
@@ -60,9 +59,9 @@ func (e *encoder) send(until time.Duration, check func(tr *media.Track, captured
 		tr, at := e.video, video
 		if audio < video {
 			tr, at = e.audio, audio
-			audio += soundStep
+			audio += e.sound
 		} else {
-			video += 40 * time.Millisecond
+			video += e.frame
 		}
 		p := e.packet(tr, at)
 		if p == nil {
@@ -110,15 +109,14 @@ func (e *encoder) lane(tr *media.Track) *lane {
 // TestADayOfAWrongClock: an encoder whose clock is 0.1 % wrong.
 func TestADayOfAWrongClock(t *testing.T) {
 	day := 24 * time.Hour
-	if testing.Short() {
-		day = 2 * time.Hour
-	}
-	for name, pace := range map[string]float64{"fast": 1.001, "slow": 0.999, "right": 1} {
+	for name, pace := range map[string]float64{"fast": 1.001, "slow": 0.999} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := newEncoder(t, 1000, func(_ media.Kind, at time.Duration) (time.Duration, time.Duration, bool) {
+			// Few and long packets, since a day is long.
+			e := newEncoder(t, 1000, 8000, func(_ media.Kind, at time.Duration) (time.Duration, time.Duration, bool) {
 				return time.Duration(float64(at) * pace), at, true
 			})
+			e.frame = 240 * time.Millisecond
 			var offset [3]time.Duration
 			e.send(day, func(tr *media.Track, captured, out time.Duration) {
 				offset[tr.Kind()] = out - captured
@@ -133,7 +131,7 @@ func TestADayOfAWrongClock(t *testing.T) {
 				}
 			})
 			c := e.s.repairs.counts()
-			if (c["clock_drift"] > 0) != (pace != 1) || c["jump"]+c["outlier"]+c["audio_resync"]+c["audio_surplus"]+c["late"]+c["order"] > 0 {
+			if c["clock_drift"] == 0 || c["jump"]+c["outlier"]+c["audio_resync"]+c["audio_surplus"]+c["late"]+c["order"] > 0 {
 				t.Errorf("repairs %v", c)
 			}
 		})
@@ -145,7 +143,7 @@ func TestADayOfAWrongClock(t *testing.T) {
 func TestTracksThatDriftApart(t *testing.T) {
 	for name, pace := range map[string]float64{"fast": 1.0005, "slow": 0.9995} {
 		t.Run(name, func(t *testing.T) {
-			e := newEncoder(t, 1000, func(k media.Kind, at time.Duration) (time.Duration, time.Duration, bool) {
+			e := newEncoder(t, 1000, 16000, func(k media.Kind, at time.Duration) (time.Duration, time.Duration, bool) {
 				if k == media.Audio {
 					return time.Duration(float64(at) * pace), at, true
 				}
@@ -219,7 +217,7 @@ func TestHostileStamps(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEncoder(t, tt.timescale, tt.sent)
+			e := newEncoder(t, tt.timescale, 16000, tt.sent)
 			var offset [3]time.Duration
 			n, both := 0, [3]bool{}
 			e.send(time.Minute, func(tr *media.Track, captured, out time.Duration) {
@@ -246,7 +244,7 @@ func TestHostileStamps(t *testing.T) {
 }
 
 func TestParametersThatChangeAllTheTime(t *testing.T) {
-	e := newEncoder(t, 1000, func(_ media.Kind, at time.Duration) (time.Duration, time.Duration, bool) { return at, at, true })
+	e := newEncoder(t, 1000, 16000, func(_ media.Kind, at time.Duration) (time.Duration, time.Duration, bool) { return at, at, true })
 	plain := *e.video
 	n := 0
 	e.send(time.Minute, func(tr *media.Track, _, _ time.Duration) {
