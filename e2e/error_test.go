@@ -113,14 +113,14 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		args []string
 		says []string
 	}{
-		{"busy RTMP port", []string{"serve", "--rtmp", "127.0.0.1:" + port, "--http", "127.0.0.1:0"}, []string{port, "in use", "--rtmp"}},
-		{"busy HTTP port", []string{"serve", "--http", "127.0.0.1:" + port, "--rtmp", "127.0.0.1:0"}, []string{port, "in use", "--http"}},
-		{"unwritable data folder", []string{"serve", "--data", file + "/below", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"}, []string{file, "--data"}},
+		{"busy RTMP port", []string{"serve", "--rtmp", "127.0.0.1:" + port, "--http", "127.0.0.1:0", "--srt", "off", "--webrtc", "off"}, []string{port, "in use", "--rtmp"}},
+		{"busy HTTP port", []string{"serve", "--http", "127.0.0.1:" + port, "--rtmp", "127.0.0.1:0", "--srt", "off", "--webrtc", "off"}, []string{port, "in use", "--http"}},
+		{"unwritable data folder", []string{"serve", "--data", file + "/below", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--srt", "off", "--webrtc", "off"}, []string{file, "--data"}},
 		{"bad flag", []string{"serve", "--log-level", "loud"}, []string{"log-level", "debug"}},
 		{"bad value in the file", []string{"serve", "--config", file}, []string{"hub-max-feed-bytes", "many"}},
 		{"unknown key in the file", []string{"config", "check", unknown}, []string{"rtpm", ":2:", "config doc"}},
 		{"missing file", []string{"serve", "--config", file + ".yaml"}, []string{file + ".yaml", "config default"}},
-		{"short admin token", []string{"serve", "--admin-token", "short", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"}, []string{"admin-token", "16"}},
+		{"short admin token", []string{"serve", "--admin-token", "short", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--srt", "off", "--webrtc", "off"}, []string{"admin-token", "16"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			args := tt.args

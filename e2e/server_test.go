@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -28,8 +30,9 @@ const adminToken = "e2e-admin-token-0123456789"
 type server struct {
 	t     *testing.T
 	cmd   *exec.Cmd
-	http  string // "http://127.0.0.1:port"
-	rtmp  string // "127.0.0.1:port"
+	http  string            // "http://127.0.0.1:port"
+	rtmp  string            // "127.0.0.1:port"
+	ports map[string]string // of the other listeners, by the name of their flag
 	log   *lines
 	ended chan error
 }
@@ -79,7 +82,7 @@ func program(t *testing.T) string {
 func start(t *testing.T, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, log: newLines(), ended: make(chan error, 1)}
-	base := []string{"serve", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--data", t.TempDir(),
+	base := []string{"serve", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--srt", "127.0.0.1:0", "--webrtc", "127.0.0.1:0", "--data", t.TempDir(),
 		"--admin-token", adminToken, "--log-format", "json", "--log-level", "debug"}
 	s.cmd = exec.Command(program(t), append(base, args...)...)
 	s.cmd.Stdout = s.log
@@ -94,12 +97,18 @@ func start(t *testing.T, args ...string) *server {
 			t.Logf("server log:\n%s", s.log.tail(60))
 		}
 	})
-	var ready struct{ HTTP, RTMP string }
+	var ready struct{ HTTP, RTMP, RTMPS, SRT, WebRTC string }
 	line := s.log.wait(t, `"msg":"ready"`, 15*time.Second)
 	if err := json.Unmarshal([]byte(line), &ready); err != nil {
 		t.Fatalf("the ready line is no JSON: %v in %s", err, line)
 	}
 	s.http, s.rtmp = "http://"+ready.HTTP, ready.RTMP
+	s.ports = make(map[string]string)
+	for name, addr := range map[string]string{"rtmps": ready.RTMPS, "srt": ready.SRT, "webrtc": ready.WebRTC} {
+		if _, port, err := net.SplitHostPort(addr); err == nil {
+			s.ports[name] = port
+		}
+	}
 	return s
 }
 
@@ -163,11 +172,29 @@ func (s *server) call(method, path string, body, out any) int {
 // create makes a live stream.
 func (s *server) create(mode string) stream {
 	s.t.Helper()
+	return s.createWith(map[string]any{"latency_mode": mode})
+}
+
+// createWith makes a live stream with the settings given.
+func (s *server) createWith(settings ...map[string]any) stream {
+	s.t.Helper()
+	body := map[string]any{"title": s.t.Name()}
+	for _, more := range settings {
+		maps.Copy(body, more)
+	}
 	var st stream
-	if status := s.call("POST", "/v1/live-streams", map[string]any{"title": s.t.Name(), "latency_mode": mode}, &st); status != 201 {
+	if status := s.call("POST", "/v1/live-streams", body, &st); status != 201 {
 		s.t.Fatalf("creating a stream: status %d", status)
 	}
 	return st
+}
+
+func (s *server) srtURL(id string) string {
+	return "srt://127.0.0.1:" + s.ports["srt"] + "?streamid=" + id
+}
+
+func (s *server) rtmpsURL(st stream) string {
+	return "rtmps://localhost:" + s.ports["rtmps"] + "/live/" + st.StreamKey
 }
 
 func (s *server) get(id string) stream {

@@ -37,7 +37,7 @@ var allowed = map[string][]string{
 	"control/store/storetest": {"control/store", "event", "fault"},
 	"control/auth":            {"control/store", "event", "fault"},
 	// The doctor listens to what a publisher sends, before anything is repaired.
-	"control/doctor": {"media", "media/bitstream", "event", "fault"},
+	"control/doctor": {"media", "media/bitstream", "media/fmp4", "event", "fault"},
 	"control/golive": {"fault"},
 	// L3: what moves media between the wire and the hub, and what viewers touch.
 	"ingest":       {"hub", "media", "media/bitstream", "event", "fault"},

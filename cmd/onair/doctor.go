@@ -38,7 +38,12 @@ const (
 // Run checks everything and fails when something would keep the server from working.
 func (cmd doctorCommand) Run(ctx context.Context, c console) error {
 	var findings []finding
-	findings = append(findings, checkPort(ctx, "http", "--http", cmd.HTTP), checkPort(ctx, "rtmp", "--rtmp", cmd.RTMP.Listen))
+	findings = append(findings,
+		checkPort(ctx, "tcp", "http", "--http", cmd.HTTP),
+		checkPort(ctx, "tcp", "rtmp", "--rtmp", cmd.RTMP.Listen),
+		checkPort(ctx, "tcp", "rtmps", "--rtmps", cmd.RTMP.ListenTLS),
+		checkPort(ctx, "udp", "srt", "--srt", cmd.SRT.Listen),
+		checkPort(ctx, "udp", "webrtc", "--webrtc", cmd.RTC.Listen))
 	findings = append(findings, checkFFmpeg(ctx)...)
 	findings = append(findings, checkClock(time.Now()), checkData(cmd.Data), checkFiles())
 
@@ -65,22 +70,36 @@ func (cmd doctorCommand) Run(ctx context.Context, c console) error {
 }
 
 // checkPort tries to listen where the server would.
-func checkPort(ctx context.Context, name, flag, address string) finding {
+func checkPort(ctx context.Context, network, name, flag, address string) finding {
 	f := finding{Status: statusOK, Check: name}
 	if address == "off" {
 		f.Found = "switched off"
 		return f
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
+	if err := tryListen(ctx, network, address); err != nil {
 		f.Status = statusFail
 		f.Found = fmt.Sprintf("cannot listen on %s: %v", address, err)
-		f.Fix = fmt.Sprintf("If onair is running already, this is fine. Else stop what uses the port (ss -ltnp shows it), or choose another with %s.", flag)
+		f.Fix = fmt.Sprintf("If onair is running already, this is fine. Else stop what uses the port (ss -lntup shows it), or choose another with %s.", flag)
 		return f
 	}
-	l.Close()
 	f.Found = "can listen on " + address
 	return f
+}
+
+func tryListen(ctx context.Context, network, address string) error {
+	var l net.ListenConfig
+	if network == "udp" {
+		c, err := l.ListenPacket(ctx, network, address)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	}
+	c, err := l.Listen(ctx, network, address)
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 // encoders are those that the server and the test picture can make use of.
@@ -96,7 +115,7 @@ func checkFFmpeg(ctx context.Context) []finding {
 	out, err := exec.CommandContext(ctx, "ffmpeg", "-hide_banner", "-version").Output()
 	if err != nil {
 		f.Status = statusWarn
-		f.Found = "not found; only the test picture (onair publish) needs it so far"
+		f.Found = "not found; the test picture (onair publish), sources over HLS and RTSP, and the loudness of streams need it"
 		f.Fix = "apt-get install ffmpeg, or brew install ffmpeg."
 		return []finding{f}
 	}

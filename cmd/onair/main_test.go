@@ -186,7 +186,7 @@ func TestDoctor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.Close()
-	status, out, _ := onair(t, "doctor", "--http", "127.0.0.1:0", "--rtmp", busy.Addr().String(), "--data", t.TempDir())
+	status, out, _ := onair(t, "doctor", "--http", "127.0.0.1:0", "--rtmp", busy.Addr().String(), "--srt", "127.0.0.1:0", "--webrtc", "127.0.0.1:0", "--data", t.TempDir())
 	if status != 1 {
 		t.Errorf("status %d with a busy port", status)
 	}
@@ -195,7 +195,7 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("the doctor does not say %q:\n%s", part, out)
 		}
 	}
-	status, out, _ = onair(t, "doctor", "--json", "--http", "127.0.0.1:0", "--rtmp", "off", "--data", "/proc/none")
+	status, out, _ = onair(t, "doctor", "--json", "--http", "127.0.0.1:0", "--rtmp", "off", "--srt", "off", "--webrtc", "off", "--data", "/proc/none")
 	if status != 1 || !strings.Contains(out, `"ok":false`) || !strings.Contains(out, "--data") {
 		t.Errorf("status %d with an unwritable folder: %s", status, out)
 	}
@@ -209,6 +209,7 @@ func TestKeys(t *testing.T) {
 	}
 	cfg := node.DefaultConfig()
 	cfg.Data, cfg.HTTP, cfg.RTMP.Listen = dir, "127.0.0.1:0", "127.0.0.1:0"
+	cfg.SRT.Listen, cfg.RTC.Listen = "off", "off"
 	n, err := node.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

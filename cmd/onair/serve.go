@@ -29,7 +29,8 @@ func (cmd serveCommand) Run(ctx context.Context, c console) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.Run(ctx) })
-	log.Info("ready", "http", n.HTTPAddr().String(), "rtmp", addressText(n.RTMPAddr()), "version", version)
+	log.Info("ready", "http", n.HTTPAddr().String(), "rtmp", addressText(n.RTMPAddr()), "rtmps", addressText(n.RTMPSAddr()),
+		"srt", addressText(n.SRTAddr()), "webrtc", addressText(n.WebRTCAddr()), "version", version)
 
 	base := cmd.baseURL(n.HTTPAddr())
 	watch := ""
@@ -58,6 +59,12 @@ func (cmd serveCommand) greet(w io.Writer, n *node.Node, base, watch string) {
 	}
 	if addr := n.RTMPAddr(); addr != nil {
 		fmt.Fprintf(w, "├─ OBS      rtmp://%s/live   the key is on the stream's page\n", publicAddress(addr))
+	}
+	if addr := n.SRTAddr(); addr != nil {
+		fmt.Fprintf(w, "├─ SRT      srt://%s?streamid=publish:KEY\n", dialAddress(addr))
+	}
+	if n.WebRTCAddr() != nil {
+		fmt.Fprintf(w, "├─ WHIP     %s/whip   with the key as the bearer token\n", base)
 	}
 	fmt.Fprintf(w, "└─ API      %s/docs   health at /healthz, metrics at /metrics\n", base)
 }

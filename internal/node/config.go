@@ -7,8 +7,10 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 
+	"onair/internal/control/doctor"
 	"onair/internal/control/store"
 	"onair/internal/deliver/hls"
 	"onair/internal/deliver/pack"
@@ -16,7 +18,9 @@ import (
 	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/ingest"
+	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
+	"onair/internal/wire/srt"
 )
 
 // Config is every setting of the server: those of the node itself, and those of the
@@ -32,13 +36,20 @@ type Config struct {
 	HTTPShortLoop      bool `name:"http-short-loop" default:"true" negatable:"" help:"Answer plain requests for HLS in a short loop of their own, for half the CPU time. Switch it off with --no-http-short-loop; net/http then answers them."`
 	HTTPMaxConnections int  `name:"http-max-connections" default:"16384" help:"Open HTTP connections; further ones are closed at once."`
 
-	Store  store.Config  `embed:""`
-	RTMP   rtmp.Config   `embed:""`
-	Ingest ingest.Config `embed:""`
-	Hub    hub.Config    `embed:""`
-	Pack   pack.Config   `embed:""`
-	HLS    hls.Config    `embed:""`
-	Play   play.Config   `embed:""`
+	AllowPrivate bool `name:"allow-private-addresses" default:"false" help:"Let sources that are fetched and targets that streams are sent to be in private networks or on this machine. Whoever may edit streams then reaches what the server reaches."`
+
+	TLS      TLSConfig           `embed:""`
+	Store    store.Config        `embed:""`
+	RTMP     rtmp.Config         `embed:""`
+	SRT      srt.Config          `embed:""`
+	RTC      rtc.Config          `embed:""`
+	Ingest   ingest.Config       `embed:""`
+	Doctor   doctor.Config       `embed:""`
+	Hub      hub.Config          `embed:""`
+	Pack     pack.Config         `embed:""`
+	HLS      hls.Config          `embed:""`
+	Play     play.Config         `embed:""`
+	Restream play.RestreamConfig `embed:""`
 }
 
 // DefaultConfig returns the defaults of every part.
@@ -49,18 +60,23 @@ func DefaultConfig() Config {
 		HTTPMaxConnections: 16384,
 		Store:              store.DefaultConfig(),
 		RTMP:               rtmp.DefaultConfig(),
+		SRT:                srt.DefaultConfig(),
+		RTC:                rtc.DefaultConfig(),
 		Ingest:             ingest.DefaultConfig(),
+		Doctor:             doctor.DefaultConfig(),
 		Hub:                hub.DefaultConfig(),
 		Pack:               pack.DefaultConfig(),
 		HLS:                hls.DefaultConfig(),
 		Play:               play.DefaultConfig(),
+		Restream:           play.DefaultRestreamConfig(),
 	}
 }
 
 // Validate reports every setting that cannot work, of all parts.
 func (c Config) Validate() error {
-	return errors.Join(c.validateOwn(), c.storeConfig().Validate(), c.RTMP.Validate(), c.Ingest.Validate(), c.Hub.Validate(),
-		c.Pack.Validate(), c.HLS.Validate(), c.Play.Validate())
+	return errors.Join(c.validateOwn(), c.TLS.Validate(), c.storeConfig().Validate(), c.RTMP.Validate(), c.SRT.Validate(), c.RTC.Validate(),
+		c.Ingest.Validate(), c.Doctor.Validate(), c.Hub.Validate(),
+		c.Pack.Validate(), c.HLS.Validate(), c.Play.Validate(), c.Restream.Validate())
 }
 
 func (c Config) validateOwn() error {
@@ -94,4 +110,10 @@ func (c Config) validateOwn() error {
 func (c Config) storeConfig() store.Config {
 	c.Store.Dir = c.Data
 	return c.Store
+}
+
+// packConfig is pack's configuration with the folder of the last windows filled in.
+func (c Config) packConfig() pack.Config {
+	c.Pack.Dir = filepath.Join(c.Data, "window")
+	return c.Pack
 }

@@ -27,6 +27,7 @@ const (
 // routes are the parts behind the one HTTP mux.
 type routes struct {
 	media, control, pages, metrics http.Handler
+	whip, golive                   http.Handler
 	health, ready                  http.HandlerFunc
 }
 
@@ -39,6 +40,10 @@ func (r routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.media.ServeHTTP(w, req)
 	case path == "/v1" || strings.HasPrefix(path, "/v1/"):
 		r.control.ServeHTTP(w, req)
+	case path == "/whip" || strings.HasPrefix(path, "/whip/"):
+		r.whip.ServeHTTP(w, req)
+	case path == "/golive":
+		r.golive.ServeHTTP(w, req)
 	case path == "/healthz":
 		r.health(w, req)
 	case path == "/readyz":

@@ -7,19 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
-	"onair/internal/control/api"
 	"onair/internal/control/auth"
+	"onair/internal/control/doctor"
 	"onair/internal/control/store"
-	"onair/internal/control/web"
-	"onair/internal/deliver/hls"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/play"
 	"onair/internal/deliver/shortcut"
@@ -27,7 +22,9 @@ import (
 	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/ingest"
+	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
+	"onair/internal/wire/srt"
 )
 
 // Node is a whole server, listening but not yet serving.
@@ -39,8 +36,12 @@ type Node struct {
 	hub      *hub.Hub
 	ingest   *ingest.Ingest
 	play     *play.Player
+	restream *play.Restreamer
 	pack     *pack.Packer
+	doctor   *doctor.Doctor
 	rtmp     *rtmp.Server
+	srt      *srt.Server
+	rtc      *rtc.Server
 	listener net.Listener
 	short    *shortcut.Server // nil: net/http serves all connections
 	http     *http.Server
@@ -64,62 +65,6 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (*No
 	return n, nil
 }
 
-func (n *Node) build(ctx context.Context, cfg Config, version string) error {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(version))
-
-	var err error
-	if err = os.MkdirAll(cfg.Data, 0o750); err != nil {
-		return fault.Wrap(fault.Unavailable, "make the data folder", cfg.Data, err,
-			"Give the user that runs onair the right to write there, or choose another folder with --data.")
-	}
-	if n.store, err = store.Open(ctx, cfg.storeConfig(), n.log); err != nil {
-		return err
-	}
-	if n.auth, err = auth.New(ctx, n.store, n.log, reg); err != nil {
-		return err
-	}
-	if n.adminToken, n.newToken, err = n.auth.EnsureAdminToken(ctx, cfg.AdminToken); err != nil {
-		return err
-	}
-	if n.rtmp, err = rtmp.Listen(cfg.RTMP, n.log, reg); err != nil {
-		return err
-	}
-	if n.listener, err = listenHTTP(ctx, cfg.HTTP); err != nil {
-		return err
-	}
-
-	gate := gate{n.auth}
-	n.hub = hub.New(cfg.Hub, n.bus, n.log, reg)
-	n.ingest = ingest.New(cfg.Ingest, gate, n.hub, n.bus, n.log, reg)
-	n.play = play.New(cfg.Play, gate, n.hub, n.log, reg)
-	n.pack = pack.New(cfg.Pack, n.hub, n.log, reg)
-	viewers := hls.NewHandler(cfg.HLS, n.pack, gate, n.log, reg)
-
-	control, err := api.New(api.Deps{
-		Store: n.store, Auth: n.auth, Streams: streams{n.hub, viewers}, Bus: n.bus, Log: n.log, Registerer: reg,
-		Version: version, PublicURL: cfg.PublicURL, RTMPPort: portOf(n.rtmp.Addr()),
-	})
-	if err != nil {
-		return err
-	}
-	pages, err := web.New()
-	if err != nil {
-		return err
-	}
-	server := newHTTPServer(routes{
-		media: viewers, control: control, pages: pages,
-		metrics: metricsHandler(reg), health: n.health, ready: n.ready,
-	}, n.log)
-	server.RegisterOnShutdown(control.Drain)
-	n.http = server
-	n.listener = limitConnections(n.listener, cfg.HTTPMaxConnections, reg)
-	if cfg.HTTPShortLoop {
-		n.short = newShortLoop(n.listener, viewers, n.log, reg)
-	}
-	return nil
-}
-
 // AdminToken returns the administrator's token when it was made by this start, and
 // false when it is known already: it is shown once.
 func (n *Node) AdminToken() (string, bool) { return n.adminToken, n.newToken }
@@ -127,8 +72,17 @@ func (n *Node) AdminToken() (string, bool) { return n.adminToken, n.newToken }
 // HTTPAddr is where the pages, the API and HLS are served.
 func (n *Node) HTTPAddr() net.Addr { return n.listener.Addr() }
 
-// RTMPAddr is where encoders connect; nil when RTMP is off.
+// RTMPAddr is where encoders connect; nil when RTMP is off. The same holds for the others.
 func (n *Node) RTMPAddr() net.Addr { return n.rtmp.Addr() }
+
+// RTMPSAddr is where encoders connect with TLS.
+func (n *Node) RTMPSAddr() net.Addr { return n.rtmp.AddrTLS() }
+
+// SRTAddr is where encoders connect over SRT.
+func (n *Node) SRTAddr() net.Addr { return n.srt.Addr() }
+
+// WebRTCAddr is where browsers send their media.
+func (n *Node) WebRTCAddr() net.Addr { return n.rtc.Addr() }
 
 // The phases of a stop, which takes less than five seconds in all.
 const (
@@ -149,7 +103,12 @@ func (n *Node) Run(ctx context.Context) error {
 	viewers, stopViewers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopViewers()
 	g, failed := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.rtmp.Run(publishers, n) })
+	g.Go(func() error { return n.rtmp.Run(publishers, rtmpHandler{n}) })
+	g.Go(func() error { return n.srt.Run(publishers, srtHandler{n}) })
+	g.Go(func() error { return n.rtc.Run(publishers, rtcHandler{n}) })
+	g.Go(func() error { return n.ingest.Run(publishers) })
+	g.Go(func() error { return n.doctor.Run(publishers) })
+	g.Go(func() error { return n.restream.Run(publishers) })
 	g.Go(func() error { return n.pack.Run(packagers) })
 	connections := n.listener
 	if n.short != nil {
@@ -197,24 +156,16 @@ func (n *Node) drain(stopPublishers, stopViewers, stopPackagers func()) {
 	stopPackagers()
 }
 
-// ServePublish implements rtmp.Handler.
-func (n *Node) ServePublish(ctx context.Context, r *rtmp.PublishRequest) {
-	if err := n.ingest.Serve(ctx, r); err != nil {
-		n.log.Info("publisher left", "protocol", "rtmp", "peer", r.Peer().String(), "reason", err.Error())
-	}
-}
-
-// ServePlay implements rtmp.Handler.
-func (n *Node) ServePlay(ctx context.Context, r *rtmp.PlayRequest) {
-	if err := n.play.Serve(ctx, r); err != nil {
-		n.log.Info("viewer left", "protocol", "rtmp", "peer", r.Peer().String(), "reason", err.Error())
-	}
-}
-
 // Close gives back what New took. Run does it too, so only a node that never ran needs it.
 func (n *Node) Close() {
 	if n.rtmp != nil {
 		n.rtmp.Close()
+	}
+	if n.srt != nil {
+		n.srt.Close()
+	}
+	if n.rtc != nil {
+		n.rtc.Close()
 	}
 	if n.listener != nil {
 		n.listener.Close()
@@ -242,8 +193,20 @@ func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 func portOf(a net.Addr) int {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.Port
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.Port
+	case *net.UDPAddr:
+		return a.Port
+	default:
+		return 0
 	}
-	return 0
+}
+
+// addressOf is an address for people; a peer may have none.
+func addressOf(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	return a.String()
 }

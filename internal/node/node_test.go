@@ -55,6 +55,7 @@ func testConfig(t *testing.T) Config {
 	cfg := DefaultConfig()
 	cfg.Data = t.TempDir()
 	cfg.HTTP, cfg.RTMP.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.SRT.Listen, cfg.RTC.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.AdminToken = testToken
 	cfg.LogLevel, cfg.LogFormat = "debug", "text"
 	return cfg

@@ -15,8 +15,12 @@ import (
 type gate struct{ auth *auth.Auth }
 
 // AdmitPublish implements ingest.Gate.
-func (g gate) AdmitPublish(ctx context.Context, _ string, _ net.Addr, key string) (ingest.Grant, error) {
-	s, err := g.auth.AdmitPublish(ctx, key)
+func (g gate) AdmitPublish(ctx context.Context, protocol string, _ net.Addr, key string) (ingest.Grant, error) {
+	admit := g.auth.AdmitPublish
+	if protocol == pullProtocol {
+		admit = g.auth.AdmitPull // the key is the stream's id: the server itself came
+	}
+	s, err := admit(ctx, key)
 	if err != nil {
 		return ingest.Grant{}, err
 	}
@@ -26,6 +30,9 @@ func (g gate) AdmitPublish(ctx context.Context, _ string, _ net.Addr, key string
 		LatencyMode: media.LatencyMode(s.LatencyMode),
 	}, nil
 }
+
+// pullProtocol is what sources that the server fetches call themselves; no wire does.
+const pullProtocol = "pull"
 
 // AdmitPlay implements play.Gate.
 func (g gate) AdmitPlay(ctx context.Context, playbackID string) (string, error) {

@@ -1,0 +1,113 @@
+package node
+
+import (
+	"context"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"onair/internal/control/api"
+	"onair/internal/control/auth"
+	"onair/internal/control/doctor"
+	"onair/internal/control/golive"
+	"onair/internal/control/store"
+	"onair/internal/control/web"
+	"onair/internal/deliver/hls"
+	"onair/internal/deliver/pack"
+	"onair/internal/deliver/play"
+	"onair/internal/fault"
+	"onair/internal/hub"
+	"onair/internal/ingest"
+	"onair/internal/wire/guard"
+	"onair/internal/wire/rtc"
+	"onair/internal/wire/rtmp"
+	"onair/internal/wire/srt"
+)
+
+// build opens what can be refused first (database, certificate, ports), then makes the
+// parts and joins them.
+func (n *Node) build(ctx context.Context, cfg Config, version string) error {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(version))
+
+	var err error
+	if err = os.MkdirAll(cfg.Data, 0o750); err != nil {
+		return fault.Wrap(fault.Unavailable, "make the data folder", cfg.Data, err,
+			"Give the user that runs onair the right to write there, or choose another folder with --data.")
+	}
+	if n.store, err = store.Open(ctx, cfg.storeConfig(), n.log); err != nil {
+		return err
+	}
+	if n.auth, err = auth.New(ctx, n.store, n.log, reg); err != nil {
+		return err
+	}
+	if n.adminToken, n.newToken, err = n.auth.EnsureAdminToken(ctx, cfg.AdminToken); err != nil {
+		return err
+	}
+	if err = n.listen(ctx, cfg, reg); err != nil {
+		return err
+	}
+
+	gate := gate{n.auth}
+	n.hub = hub.New(cfg.Hub, n.bus, n.log, reg)
+	n.doctor = doctor.New(cfg.Doctor, n.bus, n.log, reg)
+	n.ingest = ingest.New(cfg.Ingest, gate, n.hub, n.bus, n.log, reg)
+	publishers := newPublishers(n.hub, n.doctor)
+	n.ingest.SetMonitor(publishers)
+	n.play = play.New(cfg.Play, gate, n.hub, n.log, reg)
+	call := caller{guard.New(cfg.AllowPrivate)}
+	n.restream = play.NewRestreamer(cfg.Restream, n.hub, targets{n.store}, call.send, n.log, reg)
+	n.pack = pack.New(cfg.packConfig(), n.hub, n.log, reg)
+	n.restore(ctx)
+	viewers := hls.NewHandler(cfg.HLS, n.pack, gate, n.log, reg)
+
+	control, err := api.New(api.Deps{
+		Store: n.store, Auth: n.auth, Streams: streams{n.hub, viewers}, Bus: n.bus, Log: n.log, Registerer: reg,
+		Version: version, PublicURL: cfg.PublicURL,
+		RTMPPort: portOf(n.rtmp.Addr()), RTMPSPort: portOf(n.rtmp.AddrTLS()), SRTPort: portOf(n.srt.Addr()),
+		WHIP: n.rtc.Addr() != nil, GoLive: n.rtmp.Addr() != nil || n.rtmp.AddrTLS() != nil,
+		Doctor: n.doctor, Targets: restreams{n.restream}, Ingests: publishers,
+	})
+	if err != nil {
+		return err
+	}
+	questions, err := golive.New(golive.Deps{Stream: multitrack{n.auth, cfg.PublicURL, portOf(n.rtmp.Addr()), portOf(n.rtmp.AddrTLS())}.stream, Log: n.log, Reg: reg})
+	if err != nil {
+		return err
+	}
+	pages, err := web.New()
+	if err != nil {
+		return err
+	}
+	server := newHTTPServer(routes{
+		media: viewers, control: control, pages: pages, whip: n.rtc.WHIP(), golive: questions,
+		metrics: metricsHandler(reg), health: n.health, ready: n.ready,
+	}, n.log)
+	server.RegisterOnShutdown(control.Drain)
+	n.http = server
+	n.listener = limitConnections(n.listener, cfg.HTTPMaxConnections, reg)
+	if cfg.HTTPShortLoop {
+		n.short = newShortLoop(n.listener, viewers, n.log, reg)
+	}
+	return nil
+}
+
+// listen opens every port.
+func (n *Node) listen(ctx context.Context, cfg Config, reg prometheus.Registerer) error {
+	certificates, err := tlsConfig(cfg.TLS, n.log)
+	if err != nil {
+		return err
+	}
+	if n.rtmp, err = rtmp.Listen(cfg.RTMP, certificates, n.log, reg); err != nil {
+		return err
+	}
+	if n.srt, err = srt.Listen(cfg.SRT, n.auth, n.log, reg); err != nil {
+		return err
+	}
+	if n.rtc, err = rtc.New(cfg.RTC, n.log, reg); err != nil {
+		return err
+	}
+	n.listener, err = listenHTTP(ctx, cfg.HTTP)
+	return err
+}
