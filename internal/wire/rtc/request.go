@@ -37,11 +37,11 @@ type PublishRequest struct {
 	encoder string
 	offer   *offer
 
-	decided  chan struct{} // closed when answer and refusal stand
-	once     sync.Once
-	answer   string
-	refusal  error
-	peer     *peer
+	decided chan struct{} // closed when answer and refusal stand
+	once    sync.Once
+	answer  string
+	refusal error
+	peer    *peer
 
 	// ended is closed by whoever ends the session, with the reason in cause.
 	ended  chan struct{}
