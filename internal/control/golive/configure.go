@@ -17,8 +17,6 @@ const (
 	schemaFlat     = "2024-06-04"
 	// audioKbps is the bitrate of a sound track.
 	audioKbps = 160
-	// leastKbps is the least bound that leaves room for a picture and sound.
-	leastKbps = 300
 )
 
 // Response is what OBS is told, and the form of the JSON that is pasted into it.
@@ -107,11 +105,13 @@ func Configure(r Request, l Limits) (Response, error) {
 	if r.Preferences.VODTrackAudio {
 		sounds = 2
 	}
-	kbps := tightest(wish(r.Preferences.MaximumAggregateBitrate), l.MaxBitrate)
-	var chosen []rendition
-	if room := kbps - sounds*audioKbps; kbps == 0 || kbps >= leastKbps && room > 0 {
-		chosen = ladder(source, tracks, max(0, room), e.budget)
+	// The broadcaster's bound is for everything that is sent, the owner's for pictures.
+	kbps := wish(r.Preferences.MaximumAggregateBitrate)
+	if kbps > 0 {
+		kbps = max(1, kbps-sounds*audioKbps)
 	}
+	kbps = tightest(kbps, l.MaxBitrate)
+	chosen := ladder(source, tracks, kbps, e.budget)
 	if len(chosen) == 0 {
 		return Response{}, fault.New(fault.Invalid, op, "this stream", fmt.Sprintf("%d kbit/s are too few for a picture", kbps),
 			"Raise the maximum bitrate in OBS or in the stream's settings")

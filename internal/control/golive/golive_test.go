@@ -143,8 +143,8 @@ func TestRefusalsAreShownByOBS(t *testing.T) {
 		{"wrong type", strings.Replace(goldens["rtx-1080p60"], `"authentication":"`+testKey+`"`, `"authentication":7`, 1), Limits{Enabled: true}, "authentication is of another type"},
 		{"no canvas", question(rtx, "", ""), Limits{Enabled: true}, "its size is missing"},
 		{"no rate", question(rtx, "", `{"width":1280,"height":720,"framerate":{"numerator":0,"denominator":0}}`), Limits{Enabled: true}, "its frame rate is missing"},
-		{"no room", question(rtx, `"maximum_aggregate_bitrate":100,`, hd60), Limits{Enabled: true}, "100 kbit/s are too few"},
-		{"owner's bound", goldens["rtx-1080p60"], Limits{Enabled: true, MaxBitrate: 200}, "200 kbit/s are too few"},
+		{"no room", question(rtx, `"maximum_aggregate_bitrate":100,`, hd60), Limits{Enabled: true}, "1 kbit/s are too few"},
+		{"owner's bound", goldens["rtx-1080p60"], Limits{Enabled: true, MaxBitrate: 70}, "70 kbit/s are too few"},
 		{"no H.264", strings.Replace(goldens["rtx-1080p60"], `"h264",`, "", 1), Limits{Enabled: true}, "it cannot encode H.264"},
 		{"our own failure", strings.ReplaceAll(goldens["rtx-1080p60"], testKey, "broken"), Limits{Enabled: true}, "The server failed; its log says why."},
 	} {
@@ -205,7 +205,7 @@ func TestWhateverIsAskedForIsWithinBounds(t *testing.T) {
 		l := Limits{Enabled: true, MaxTracks: rapid.IntRange(0, 5).Draw(t, "limit"), MaxBitrate: rapid.IntRange(0, 20000).Draw(t, "limit kbps")}
 		out, err := Configure(r, l)
 		if err != nil {
-			if bound := tightest(int(bitrate), l.MaxBitrate); bound == 0 || bound > 450 {
+			if bound := tightest(int(bitrate), l.MaxBitrate); bound == 0 || bound >= leastKbps+audioKbps {
 				t.Fatalf("refused: %v", err)
 			}
 			return
@@ -232,8 +232,8 @@ func TestWhateverIsAskedForIsWithinBounds(t *testing.T) {
 				t.Fatalf("rendition %d has keys every %v s and the first every %v s", i, span, full)
 			}
 		}
-		if bound := tightest(int(bitrate), l.MaxBitrate); bound > 0 && sum+audioKbps > bound {
-			t.Fatalf("%d kbit/s of %d", sum, bound)
+		if bitrate > 0 && sum+audioKbps > int(bitrate) || l.MaxBitrate > 0 && sum > l.MaxBitrate {
+			t.Fatalf("%d kbit/s of %v and %d", sum, bitrate, l.MaxBitrate)
 		}
 		if bound := tightest(int(tracks), l.MaxTracks); bound > 0 && len(out.Encoders) > bound {
 			t.Fatalf("%d tracks of %d", len(out.Encoders), bound)

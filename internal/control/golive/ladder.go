@@ -12,6 +12,8 @@ const (
 	// bound is shared among several, and aloneShare when it is the only one.
 	leastShare = 0.75
 	aloneShare = 0.6
+	// leastKbps is the least for a picture at all.
+	leastKbps = 80
 	// smooth is the frame rate above which a picture costs more, and small renditions
 	// are sent at half of it.
 	smooth = 40
@@ -65,6 +67,10 @@ func ladder(source picture, tracks, kbps int, budget float64) []rendition {
 			}
 			return out
 		}
+	}
+	if least := rate(tops[len(tops)-1]); kbps >= leastKbps {
+		least.kbps = min(least.kbps, kbps)
+		return []rendition{least}
 	}
 	return nil
 }
