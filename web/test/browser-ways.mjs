@@ -75,7 +75,7 @@ export async function ways({ page, check, expect }, mock, stream) {
   await page.getByRole('button', { name: 'Switch on Second service' }).waitFor();
   await page.getByRole('button', { name: 'Remove Second service' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
-  await page.getByText('Second service').waitFor({ state: 'hidden' });
+  await page.getByRole('button', { name: 'Remove Second service' }).waitFor({ state: 'hidden' });
 
   await page.getByRole('button', { name: 'Set an address' }).click();
   await page.getByLabel('Address', { exact: true }).fill('ftp://x');

@@ -46,6 +46,7 @@ func TestEveryRouteWantsTheToken(t *testing.T) {
 	h := newHarness(t)
 	l := h.create("")
 	pb := l["playback_ids"].([]any)[0].(map[string]any)["id"].(string)
+	target := str(t, h.want(201, "POST", "/v1/live-streams/"+str(t, l, "id")+"/simulcast-targets", `{"url":"rtmp://h/x"}`), "id")
 	for _, pattern := range h.api.patterns {
 		guarded, ok := routeTable[pattern]
 		if !ok {
@@ -53,7 +54,7 @@ func TestEveryRouteWantsTheToken(t *testing.T) {
 			continue
 		}
 		method, path, _ := strings.Cut(pattern, " ")
-		path = strings.NewReplacer("{id}", str(t, l, "id"), "{playback_id}", pb).Replace(path)
+		path = strings.NewReplacer("{id}", str(t, l, "id"), "{playback_id}", pb, "{target_id}", target).Replace(path)
 		body := ""
 		if method == "POST" || method == "PATCH" {
 			body = "{}"

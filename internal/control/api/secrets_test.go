@@ -13,11 +13,18 @@ import (
 // what anybody gets without the token.
 func TestSecretsStayInside(t *testing.T) {
 	h := newHarness(t)
-	l := h.create(`{"title":"x"}`)
+	const phrase, password, token, other = "passphrase-of-the-stream", "cam3ra-passw0rd", "t0ken-in-the-query", "the-key-at-the-other-service"
+	l := h.create(`{"title":"x","srt_passphrase":"` + phrase + `","source":{"url":"https://u:` + password + `@h/x?t=` + token + `"},
+		"simulcast_targets":[{"url":"rtmp://u:` + password + `@h/x","stream_key":"` + other + `"}]}`)
+	for _, s := range []string{password, token, other} {
+		if b := h.do("GET", "/v1/live-streams", "").Body.String(); strings.Contains(b, s) {
+			t.Errorf("the list tells %s, which nobody needs to read again", s)
+		}
+	}
 	id, key := str(t, l, "id"), str(t, l, "stream_key")
 	path := "/v1/live-streams/" + id
 	pb := l["playback_ids"].([]any)[0].(map[string]any)["id"].(string)
-	secrets := []string{key, h.token}
+	secrets := []string{key, h.token, phrase, password, token, other}
 
 	h.streams.goLive(id, hub.Live)
 	h.want(200, "POST", path+"/disable", "", "Idempotency-Key", "a")
@@ -33,6 +40,12 @@ func TestSecretsStayInside(t *testing.T) {
 		t.Errorf("refused with %v", err)
 	}
 	h.want(200, "PATCH", path, `{"title":"y"}`)
+	if p, err := h.auth.Passphrase(t.Context(), true, key); err == nil || p != "" || strings.Contains(err.Error(), key) {
+		t.Errorf("an old key got %q, %v", p, err)
+	}
+	h.want(422, "PATCH", path, `{"srt_passphrase":"`+phrase+` with spaces"}`)
+	h.want(422, "PATCH", path, `{"source":{"url":"ftp://u:`+password+`@h"}}`)
+	h.want(422, "POST", path+"/simulcast-targets", `{"url":"rtmp://h/x","stream_key":"`+other+` x"}`)
 	h.want(404, "GET", "/v1/live-streams/"+key, "")
 	h.want(401, "GET", path, "", "Authorization", "Bearer "+key)
 	h.want(422, "PATCH", path, `{"latency_mode":"`+key+`"}`)

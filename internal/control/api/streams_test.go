@@ -27,9 +27,17 @@ func TestCreateWithNothing(t *testing.T) {
 		want := map[string]any{
 			"id": l["id"], "created_at": l["created_at"], "updated_at": l["created_at"], "stream_key": l["stream_key"],
 			"status": "idle", "title": "", "latency_mode": "low", "reconnect_window": 60.0, "record": false, "ladder": nil,
-			"playback_ids":  []any{map[string]any{"id": id, "policy": "public"}},
-			"ingest":        map[string]any{"rtmp_url": "rtmp://live.test:1935/live"},
-			"playback":      map[string]any{"hls_url": "http://live.test:8080/hls/" + id + "/index.m3u8", "watch_url": "http://live.test:8080/watch/" + id},
+			"playback_ids": []any{map[string]any{"id": id, "policy": "public"}},
+			"ingest": map[string]any{
+				"rtmp_url": "rtmp://live.test:1935/live", "rtmps_url": nil, "srt_url": nil, "whip_url": nil, "golive_url": nil,
+				"backup": map[string]any{"rtmp_url": "rtmp://live.test:1935/live", "rtmps_url": nil, "stream_key": str(t, l, "stream_key") + "?backup=1", "srt_url": nil, "whip_url": nil},
+			},
+			"playback": map[string]any{
+				"hls_url": "http://live.test:8080/hls/" + id + "/index.m3u8", "watch_url": "http://live.test:8080/watch/" + id,
+				"rtmp_url": "rtmp://live.test:1935/play/" + id, "srt_url": nil,
+			},
+			"srt_passphrase": nil, "source": nil, "simulcast_targets": []any{},
+			"multitrack":    map[string]any{"enabled": true, "max_video_tracks": nil, "max_bitrate": nil},
 			"active_ingest": nil, "viewers": 0.0, "metadata": map[string]any{},
 		}
 		if d := cmp.Diff(want, l); d != "" {
@@ -205,13 +213,13 @@ func TestStatusAndActiveIngest(t *testing.T) {
 	h.streams.goLive(id, hub.Live)
 	got := h.want(200, "GET", path, "")
 	want := map[string]any{
-		"protocol": "rtmp", "encoder": "obs", "peer": "192.0.2.9:5000", "since": "2026-11-05T12:00:00Z", "session_id": "se_1",
+		"protocol": "rtmp", "encoder": "obs", "peer": "192.0.2.9:5000", "since": "2026-11-05T12:00:00Z", "session_id": "se_1", "on_air": "main", "backup": nil, "link": nil,
 		"bitrate": 2600000.0, "bytes": 99.0,
 		"tracks": []any{
 			map[string]any{"id": 1.0, "kind": "video", "codec": "H.264", "codec_string": "avc1.64001f", "width": 1280.0, "height": 720.0,
-				"frame_rate": 30.0, "measured_frame_rate": 29.97, "bitrate": 2500000.0, "keyframe_interval": 2.0, "sample_rate": 0.0, "channels": 0.0},
+				"frame_rate": 30.0, "measured_frame_rate": 29.97, "bitrate": 2500000.0, "rendition": "", "keyframe_interval": 2.0, "sample_rate": 0.0, "channels": 0.0},
 			map[string]any{"id": 2.0, "kind": "audio", "codec": "AAC", "codec_string": "mp4a.40.2", "width": 0.0, "height": 0.0,
-				"frame_rate": 0.0, "measured_frame_rate": 0.0, "bitrate": 0.0, "keyframe_interval": 0.0, "sample_rate": 48000.0, "channels": 2.0},
+				"frame_rate": 0.0, "rendition": "", "measured_frame_rate": 0.0, "bitrate": 0.0, "keyframe_interval": 0.0, "sample_rate": 48000.0, "channels": 2.0},
 		},
 	}
 	if d := cmp.Diff(want, got["active_ingest"]); d != "" {

@@ -54,6 +54,9 @@ func Test(t *testing.T, open Opener) {
 		{"delete", remove},
 		{"pages", pages},
 		{"playback ids", playbackIDs},
+		{"ways in and out", ways},
+		{"targets", targets},
+		{"pulls", pulls},
 		{"hostile ids", hostileIDs},
 		{"settings", settings},
 		{"idempotency", idempotency},
@@ -315,6 +318,12 @@ func hostileIDs(t *testing.T, open Opener) {
 		_, err = s.DeleteLiveStream(t.Context(), id)
 		wantKind(t, err, fault.NotFound)
 		wantKind(t, s.RemovePlaybackID(t.Context(), l.ID, id), fault.NotFound)
+		wantKind(t, s.RemoveTarget(t.Context(), l.ID, id), fault.NotFound)
+		_, err = s.Target(t.Context(), l.ID, id)
+		wantKind(t, err, fault.NotFound)
+		if ts, err := s.Targets(t.Context(), id); err != nil || len(ts) != 0 {
+			t.Errorf("the targets of %q: %v, %v", id, ts, err)
+		}
 	}
 	must[store.LiveStream](t)(s.LiveStream(t.Context(), l.ID))
 	// A key in the place of an id is not repeated by the error.
