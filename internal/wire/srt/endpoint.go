@@ -39,7 +39,10 @@ type endpoint struct {
 }
 
 func newEndpoint(pc packetConn) *endpoint {
-	if c, ok := pc.(*net.UDPConn); ok {
+	if c, ok := pc.(interface {
+		SetReadBuffer(n int) error
+		SetWriteBuffer(n int) error
+	}); ok {
 		// The kernel gives what it may; less works until there is much traffic.
 		_ = c.SetReadBuffer(socketBuffer)
 		_ = c.SetWriteBuffer(socketBuffer)
