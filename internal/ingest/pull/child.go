@@ -1,0 +1,160 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+	"onair/internal/media/fmp4"
+)
+
+const (
+	// maxReason is how much of what ffmpeg says is kept, in bytes.
+	maxReason = 4 << 10
+	// exitTime is how long a killed ffmpeg may take to be gone.
+	exitTime = 2 * time.Second
+)
+
+// child is an ffmpeg that fetches a source and writes fragmented MP4.
+type child struct {
+	*fmp4.Reader
+	ctx    context.Context
+	cancel context.CancelFunc
+	cmd    *exec.Cmd
+	stderr tail
+	relay  *relay
+	once   sync.Once
+	exit   error
+}
+
+// startChild starts ffmpeg for a source, whose sound is AAC or not. It ends with ctx at the
+// latest.
+func (p *Puller) startChild(ctx context.Context, u *url.URL, aac bool) (Session, error) {
+	args := []string{"-hide_banner", "-nostdin", "-loglevel", "error"}
+	c := &child{}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	if strings.HasPrefix(u.Scheme, "rtsp") {
+		relay, err := p.startRelay(c.ctx, u)
+		if err != nil {
+			c.cancel()
+			return nil, err
+		}
+		c.relay = relay
+		args = append(args, "-protocol_whitelist", "tcp", "-rtsp_transport", "tcp",
+			"-timeout", strconv.FormatInt(p.cfg.StallTimeout.Microseconds(), 10), "-i", relay.url)
+	} else {
+		// A playlist may name anything: only HTTP and the formats of HLS are opened.
+		args = append(args, "-protocol_whitelist", "http,https,httpproxy,tls,tcp,crypto",
+			"-format_whitelist", "hls,mpegts,mov,aac,ac3,eac3,mp3,webvtt",
+			"-http_proxy", p.proxy.url(), "-re", "-i", u.String())
+	}
+	args = append(args, "-sn", "-dn", "-c", "copy")
+	if aac { // in transport streams it has headers that MP4 has no place for
+		args = append(args, "-bsf:a", "aac_adtstoasc")
+	}
+	args = append(args, "-f", "mp4", "-movflags", "delay_moov+default_base_moof+frag_every_frame+frag_discont",
+		"-video_track_timescale", "90000", "-flush_packets", "1", "pipe:1")
+	c.cmd = exec.CommandContext(c.ctx, p.cfg.FFmpeg, args...)
+	c.cmd.WaitDelay = exitTime
+	c.cmd.Stderr = &c.stderr
+	// Nothing of this process's environment is ffmpeg's business, no_proxy least.
+	c.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "http_proxy=" + p.proxy.url()}
+	out, err := c.cmd.StdoutPipe()
+	if err == nil {
+		err = c.cmd.Start()
+	}
+	if err != nil {
+		c.cancel()
+		c.relay.wait()
+		return nil, fault.Wrap(fault.Unavailable, "start ffmpeg for a source", "", err, "Install ffmpeg, or set pull-ffmpeg.")
+	}
+	c.Reader = fmp4.NewReader(out)
+	return c, nil
+}
+
+// errNotAAC is what starting ffmpeg again without its filter for AAC answers.
+var errNotAAC = errors.New("the sound is not AAC")
+
+// ReadPacket implements media.Source. What ffmpeg says becomes the error.
+func (c *child) ReadPacket(ctx context.Context) (*media.Packet, error) {
+	p, err := c.Reader.ReadPacket(ctx)
+	if err == nil || ctx.Err() != nil && c.ctx.Err() == nil {
+		return p, err
+	}
+	c.reap()
+	switch reason := c.stderr.reason(); {
+	case c.relay.failure() != nil:
+		return nil, c.relay.failure()
+	case c.stderr.says("not supported by the bitstream filter"):
+		return nil, errNotAAC
+	case c.exit == nil && errors.Is(err, io.EOF):
+		return nil, io.EOF
+	case reason != "":
+		return nil, fault.New(fault.Unavailable, "pull", "", reason, "Check the address, and that the source is live.")
+	}
+	return nil, err
+}
+
+// reap waits for ffmpeg, whose output has ended: it may be about to say why.
+func (c *child) reap() {
+	c.once.Do(func() {
+		timer := time.AfterFunc(exitTime, c.cancel)
+		c.exit = c.cmd.Wait()
+		timer.Stop()
+		c.cancel()
+		c.relay.wait()
+	})
+}
+
+// Close kills ffmpeg and waits for it.
+func (c *child) Close() error {
+	c.cancel()
+	c.reap()
+	return nil
+}
+
+// tail keeps the last of what is written.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p[max(0, len(p)-maxReason):]...)
+	if len(t.b) > maxReason {
+		t.b = append([]byte(nil), t.b[len(t.b)-maxReason:]...)
+	}
+	return len(p), nil
+}
+
+// says tells whether a text was written.
+func (t *tail) says(text string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Contains(string(t.b), text)
+}
+
+// reason is the last line, without the address of the part of ffmpeg that wrote it.
+func (t *tail) reason() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(string(t.b)), "\n")
+	line := strings.ToValidUTF8(lines[len(lines)-1], "")
+	if strings.HasPrefix(line, "[") {
+		if _, rest, ok := strings.Cut(line, "] "); ok {
+			line = rest
+		}
+	}
+	return strings.TrimSpace(line)
+}
