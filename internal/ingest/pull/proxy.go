@@ -3,7 +3,7 @@ package pull
 import (
 	"context"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -57,7 +57,7 @@ func (p *proxy) run(ctx context.Context, l net.Listener) {
 	var tunnels sync.WaitGroup
 	s := &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.serve(ctx, w, r, &tunnels) }),
-		ReadHeaderTimeout: proxyDial, MaxHeaderBytes: 64 << 10, ErrorLog: log.New(io.Discard, "", 0),
+		ReadHeaderTimeout: proxyDial, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	_ = s.Serve(l)
