@@ -19,6 +19,8 @@ const (
 	jumpBack    = int64(time.Second)
 	// gapFactor is how many usual frame durations apart two frames have one missing.
 	gapFactor = 1.7
+	// warmUp is how many packets are seen before their usual distance is trusted.
+	warmUp = 32
 )
 
 // second is what happened to a track in one second.
@@ -41,6 +43,8 @@ type meter struct {
 	lastDTS  int64
 	maxPTS   int64
 	media    int64 // media time since the first packet, jumps left out
+	highest  int64 // the most it ever was
+	backs    int64 // the packets since then
 	step     int64 // the usual distance of packets
 	arrived  time.Time
 
@@ -76,8 +80,9 @@ func (m *meter) note(p *media.Packet, at time.Time, since time.Duration, base in
 		m.change(p.Track, at)
 	}
 	video := p.Track.Kind() == media.Video
+	back := false
 	if m.started {
-		m.advance(dts-m.lastDTS, int64(at.Sub(m.arrived)), video)
+		back = m.advance(dts-m.lastDTS, int64(at.Sub(m.arrived)), video)
 	} else {
 		m.started, m.begun, m.firstPTS, m.maxPTS = true, at, pts, pts
 		if m.first = dts - base; m.first > jumpForward || m.first < -jumpForward {
@@ -91,13 +96,14 @@ func (m *meter) note(p *media.Packet, at time.Time, since time.Duration, base in
 		m.now.lead, m.hasLead = lead, true
 	}
 	if video {
-		m.picture(p, pts, at)
+		m.picture(p, pts, at, back)
 	}
 }
 
 // advance moves media time on by the distance d of two time stamps, whose packets came
-// so long after one another. A long pause that the time stamps have too is no jump.
-func (m *meter) advance(d, pause int64, video bool) {
+// so long after one another, and reports whether that was back. A long pause that the
+// time stamps have too is no jump.
+func (m *meter) advance(d, pause int64, video bool) (back bool) {
 	switch {
 	case d < -jumpBack || d > jumpForward && d > pause+2*int64(time.Second):
 		m.now.jumps++
@@ -106,23 +112,30 @@ func (m *meter) advance(d, pause int64, video bool) {
 		d = m.step
 	case d <= 0:
 		m.now.backward++
+		back = true
 	default:
 		if m.step == 0 {
 			m.step = d
 		}
-		if video && float64(d) > gapFactor*float64(m.step) {
-			m.now.missing += uint64((d+m.step/2)/m.step) - 1
+		// A packet that went back is none that is missing.
+		gap := m.media + d - m.highest - m.backs*m.step
+		if video && m.total.packets+m.now.packets > warmUp && float64(gap) > gapFactor*float64(m.step) {
+			m.now.missing += uint64((gap+m.step/2)/m.step) - 1
 		}
 		m.step += (min(d, 4*m.step) - m.step) / 16
 	}
 	m.media += d
 	m.now.media += d
+	if m.backs++; m.media > m.highest {
+		m.highest, m.backs = m.media, 0
+	}
+	return back
 }
 
 // picture takes note of what only pictures have.
-func (m *meter) picture(p *media.Packet, pts int64, at time.Time) {
+func (m *meter) picture(p *media.Packet, pts int64, at time.Time, back bool) {
 	head := bitstream.PictureOf(p.Track.Codec, p.Data)
-	if head.Type == bitstream.PictureB || pts < m.maxPTS && !head.Leading {
+	if head.Type == bitstream.PictureB || pts < m.maxPTS && !back && !head.Leading {
 		m.reordered = at
 	}
 	if head.Recovery && p.Track.Codec == media.H264 {

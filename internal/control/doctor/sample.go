@@ -38,8 +38,8 @@ const (
 	blackShare = 0.98
 	// stillDifference is how much one pixel of 255 may differ, and stillMean all of them
 	// on average, for two pictures to be the same.
-	stillDifference = 4
-	stillMean       = 0.5
+	stillDifference = 8
+	stillMean       = 1.0
 )
 
 // collector gathers a sample while one is wanted: sound of a moment and a key frame.
