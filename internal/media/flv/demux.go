@@ -425,6 +425,9 @@ func (d *Demuxer) setConfig(t *track, next *media.Track) error {
 	if t.fine {
 		next.Timescale = FineTimescale
 	}
+	if len(next.Config) == 0 {
+		next.Config = nil
+	}
 	if t.media != nil {
 		next.Version = t.media.Version + 1
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"onair/internal/media"
+	"onair/internal/media/bitstream"
 	"onair/internal/media/mediatest"
 )
 
@@ -260,5 +261,78 @@ func TestWhatGoesAlongIsPassedOver(t *testing.T) {
 			}
 		}
 		same(t, packets, got)
+	}
+}
+
+// TestEveryCodecOnEveryPath sends each codec as first track, as further track, and with
+// nanoseconds.
+func TestEveryCodecOnEveryPath(t *testing.T) {
+	samples := map[media.Codec][]*media.Packet{}
+	for _, o := range []mediatest.Options{{BFrames: 2}, {Video: media.HEVC}, {Video: media.AV1, Audio: media.Opus}, {Video: media.VP9}} {
+		_, packets := source(o)
+		for _, p := range packets[:40] {
+			if c := p.Track.Codec; len(samples[c]) < 10 && (len(samples[c]) > 0 || p.Key) {
+				samples[c] = append(samples[c], p)
+			}
+		}
+	}
+	for c, frame := range map[media.Codec]string{media.AC3: ac3Frame, media.EAC3: eac3Frame, media.MP3: mp3Frame, media.VP8: "1002009d012a4001b400"} {
+		_, samples[c] = dolby(t, c, frame, 1)
+	}
+	flac, err := bitstream.Describe(&media.Track{ID: 1, Codec: media.FLAC, Timescale: Timescale, Config: append([]byte{0x80, 0, 0, streamInfoSize}, streamInfo()...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples[media.FLAC] = []*media.Packet{{Track: flac, Key: true, Data: []byte{0xff, 0xf8, 1, 2}}}
+	if len(samples) != int(media.FLAC) {
+		t.Fatalf("%d codecs of %d", len(samples), media.FLAC)
+	}
+	for c, packets := range samples {
+		for name, path := range map[string]struct {
+			index, scale int
+		}{"first": {0, Timescale}, "further": {3, Timescale}, "nanoseconds": {0, 90000}, "further with nanoseconds": {2, 90000}} {
+			t.Run(c.String()+" "+name, func(t *testing.T) {
+				id := 2*path.index + 1
+				if c.Kind() == media.Audio {
+					id++
+				}
+				in, want := *packets[0].Track, *packets[0].Track
+				in.ID, in.Timescale, want.ID, want.Timescale = id, path.scale, id, Timescale
+				m, d := Muxer{Nanoseconds: true}, Demuxer{}
+				for i := range path.index { // what comes before it
+					other := *packets[0].Track
+					other.ID = 100 + i
+					if err := m.Add(&other); err != nil {
+						t.Fatal(err)
+					}
+				}
+				at := func(ms int64) int64 { return ms }
+				if path.scale != Timescale {
+					want.Timescale = FineTimescale
+					at = func(ms int64) int64 { return ms*int64(path.scale)/Timescale + 7 } // not on a millisecond
+				}
+				var sent, got []*media.Packet
+				for _, p := range packets {
+					q := *p
+					q.Track, q.DTS, q.PTS = &in, at(p.DTS), at(p.PTS)
+					messages, err := m.Packet(&q)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, msg := range messages {
+						out, err := feed(&d, msg)
+						if err != nil {
+							t.Fatal(err)
+						}
+						got = append(got, out...)
+					}
+					w := q
+					w.Track = &want
+					w.DTS, w.PTS = media.Rescale(q.DTS, int64(in.Timescale), int64(want.Timescale)), media.Rescale(q.PTS, int64(in.Timescale), int64(want.Timescale))
+					sent = append(sent, &w)
+				}
+				same(t, sent, got)
+			})
+		}
 	}
 }
