@@ -122,14 +122,14 @@ export function Backup({ stream }: { stream: LiveStream }) {
   const words =
     ingest?.on_air === 'backup' ? 'on air' : state?.ready ? 'ready' : state?.connected ? 'connected' : '';
   return (
-    <details class="more">
+    <details class="fold">
       <summary>
         Backup encoder{' '}
         {words && (
           <span class={`chip chip-${words === 'connected' ? 'starting' : 'broadcasting'}`}>{words}</span>
         )}
       </summary>
-      <div class="more-body">
+      <div class="fold-body">
         <p class="muted">
           A second encoder with the same settings can stand by: it takes over at its next key frame when the
           first one stops, and gives way when the first one is back.

@@ -254,9 +254,9 @@ function Share({ stream }: { stream: LiveStream }) {
       <CopyField label="Watch link" value={url} />
       {hls && <CopyField label="For other players (HLS)" value={hls} />}
       {(stream.playback?.rtmp_url || stream.playback?.srt_url) && (
-        <details class="more">
+        <details class="fold">
           <summary>RTMP and SRT</summary>
-          <div class="more-body">
+          <div class="fold-body">
             {stream.playback.rtmp_url && <CopyField label="RTMP" value={stream.playback.rtmp_url} />}
             {stream.playback.srt_url && (
               <CopyField label="SRT" value={stream.playback.srt_url} secret={!!stream.srt_passphrase} />

@@ -42,7 +42,7 @@ export function Targets({ stream }: { stream: LiveStream }) {
           </button>
         </div>
       ) : (
-        <ul class="rows">
+        <ul class="targets">
           {targets.map((t) => (
             <Row key={t.id} stream={stream} target={t} onRemove={() => setRemoving(t)} />
           ))}
@@ -88,7 +88,7 @@ function Row({ stream, target: t, onRemove }: { stream: LiveStream; target: Targ
     t.attempts && t.status !== 'broadcasting' ? `try ${t.attempts}` : '',
   ].filter(Boolean);
   return (
-    <li class="row">
+    <li class="target">
       <div class="row-text">
         <p>
           <b>{nameOf(t)}</b> <span class={`chip chip-${status}`}>{t.enabled ? WORDS[t.status] : 'Off'}</span>
