@@ -133,17 +133,22 @@ func (p *Player) admit(ctx context.Context, r Request) (*hub.Feed, []*media.Trac
 	}
 	feed := stream.Feed()
 	var tracks []*media.Track
-	unsupported := media.UnknownCodec
+	// A stream whose picture, or whose sound, cannot be sent at all is refused: a viewer
+	// who gets half of it is not told why.
+	supported, unsupported := map[media.Kind]bool{}, map[media.Kind]media.Codec{}
 	for _, t := range feed.Tracks() {
 		if r.Supports(t.Codec) {
 			tracks = append(tracks, t)
+			supported[t.Kind()] = true
 		} else {
-			unsupported = t.Codec
+			unsupported[t.Kind()] = t.Codec
 		}
 	}
-	if len(tracks) == 0 {
-		return nil, nil, fault.New(fault.Unsupported, op, r.PlaybackID(),
-			"the stream is "+unsupported.String()+", which this player did not say it can take", "Watch it over HLS.")
+	for _, kind := range []media.Kind{media.Video, media.Audio} {
+		if codec, has := unsupported[kind]; has && !supported[kind] {
+			return nil, nil, fault.New(fault.Unsupported, op, r.PlaybackID(),
+				"the stream's "+kind.String()+" is "+codec.String()+", which cannot be sent to this player", "Watch it over HLS.")
+		}
 	}
 	return feed, tracks, nil
 }

@@ -56,34 +56,8 @@ func unwritable(t *media.Track, cause, hint string) error {
 // parameterSets returns the sets of the configuration as a byte stream.
 func parameterSets(t *media.Track) []byte {
 	var b []byte
-	config := bitstream.CanonicalConfig(t)
-	set := func(n int, at int) int {
-		for ; n > 0 && at+2 <= len(config); n-- {
-			size := int(config[at])<<8 | int(config[at+1])
-			at += 2
-			if at+size > len(config) {
-				return len(config)
-			}
-			b = append(append(b, 0, 0, 0, 1), config[at:at+size]...)
-			at += size
-		}
-		return at
-	}
-	if t.Codec == media.H264 {
-		if len(config) < 7 {
-			return nil
-		}
-		at := set(int(config[5]&0x1f), 6)
-		if at < len(config) {
-			set(int(config[at]), at+1)
-		}
-		return b
-	}
-	if len(config) < 23 {
-		return nil
-	}
-	for arrays, at := int(config[22]), 23; arrays > 0 && at+3 <= len(config); arrays-- {
-		at = set(int(config[at+1])<<8|int(config[at+2]), at+3)
+	for _, set := range bitstream.ParameterSets(t) {
+		b = append(append(b, 0, 0, 0, 1), set...)
 	}
 	return b
 }
