@@ -30,6 +30,8 @@ type rig struct {
 	pub     *hub.Publication
 	packer  *pack.Packer
 	handler *Handler
+	// histories are what the packer found on disk.
+	histories []pack.History
 	stop    context.CancelFunc
 	done    chan struct{}
 }
@@ -43,11 +45,14 @@ func (directory) StreamOf(_ context.Context, id string) (string, error) {
 	return "", fault.New(fault.NotFound, "play", id, "there is no such playback id", "")
 }
 
-func newRig(t testing.TB, cfg Config) *rig {
+func newRig(t testing.TB, cfg Config) *rig { return newRigOf(t, cfg, pack.DefaultConfig()) }
+
+func newRigOf(t testing.TB, cfg Config, pc pack.Config) *rig {
 	log := slog.New(slog.DiscardHandler)
 	h := hub.New(hub.DefaultConfig(), event.NewBus(), log, prometheus.NewRegistry())
-	r := &rig{t: t, hub: h, packer: pack.New(pack.DefaultConfig(), h, log, prometheus.NewRegistry()), done: make(chan struct{})}
+	r := &rig{t: t, hub: h, packer: pack.New(pc, h, log, prometheus.NewRegistry()), done: make(chan struct{})}
 	r.handler = NewHandler(cfg, r.packer, directory{}, log, prometheus.NewRegistry())
+	r.histories = r.packer.Histories()
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	go func() {

@@ -399,17 +399,19 @@ func (b *builder) publish() {
 		s.FrameRate = b.frameRate()
 	}
 	b.hinted = -1
-	if s.listed && b.open != nil && !b.ended {
+	if s.listed && (b.open != nil || b.keepsPromise()) && !b.ended {
 		s.Hint = b.partName()
 		b.hinted = b.nextPart
 	}
 	b.show(s)
 }
 
+func (b *builder) keepsPromise() bool { return b.promised != "" && b.promisedID == b.nextPart }
+
 // partName is the name of the next part. The first one after a restart is the one that
 // viewers were told of before.
 func (b *builder) partName() string {
-	if b.promised != "" && b.promisedID == b.nextPart {
+	if b.keepsPromise() {
 		return b.promised
 	}
 	return partName(b.s.epoch, b.nextPart)

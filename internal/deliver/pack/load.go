@@ -334,7 +334,9 @@ func (s *segmenter) resume(b *builder, f *frame) bool {
 		return false
 	}
 	delay := f.pts - f.dts
-	f.dts = max(f.dts, b.end)
+	if f.dts < b.end || b.open != nil && f.dts-b.end <= 2*b.usual {
+		f.dts = b.end
+	}
 	f.pts = f.dts + delay
 	b.pending, b.resumed = f, true
 	if b.open == nil {

@@ -101,6 +101,12 @@ func (s *segmenter) assign(b *builder, f *frame, at time.Duration) {
 	} else if !s.join(b, f) {
 		s.drop("late")
 		return
+	} else if b.open != nil && f.dts-b.end <= 2*b.usual {
+		// A restart cut between two frames: the first one after it fills the hole.
+		f.dts = b.end
+		if !b.video() {
+			f.pts = f.dts
+		}
 	}
 	s.skipTo(b, to)
 	if b.needKey && !f.Key && b.video() {
