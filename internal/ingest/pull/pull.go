@@ -92,7 +92,6 @@ type Status struct {
 
 // Config bounds what fetching may cost.
 type Config struct {
-	AllowPrivate bool          `name:"pull-allow-private" yaml:"pull-allow-private" default:"false" help:"Allow sources and restream targets at private, loopback and link-local addresses."`
 	FFmpeg       string        `name:"pull-ffmpeg" yaml:"pull-ffmpeg" default:"ffmpeg" help:"The ffmpeg that fetches HLS and RTSP sources."`
 	MaxSources   int           `name:"pull-max-sources" yaml:"pull-max-sources" default:"64" help:"Most sources that are fetched at a time."`
 	StartTimeout time.Duration `name:"pull-start-timeout" yaml:"pull-start-timeout" default:"20s" help:"How long a source may take from connecting to its first frame."`
