@@ -38,6 +38,9 @@ type StreamActive struct {
 	StreamID string `json:"live_stream_id"`
 	Session  string `json:"session_id"`
 	Protocol string `json:"protocol"`
+	// Encoder is what the publisher calls itself by now; it may have said more than when it
+	// connected.
+	Encoder string `json:"encoder,omitempty"`
 	// TookOver is set when another publisher with the same key was replaced.
 	TookOver bool `json:"took_over"`
 	// Resumed is set when the stream was waiting for its publisher to come back.

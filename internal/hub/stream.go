@@ -186,7 +186,7 @@ func (s *Stream) publish(o PublishOptions) (p *Publication, began bool) {
 	s.claim(o.Tracks)
 	s.pub, s.last, s.reason = p, o, ""
 	s.hub.out.add(event.StreamActive{
-		StreamID: s.name, Session: o.Session, Protocol: o.Protocol,
+		StreamID: s.name, Session: o.Session, Protocol: o.Protocol, Encoder: o.Encoder,
 		TookOver: was == Live, Resumed: was == Lingering, Backup: o.Backup,
 	})
 	s.mu.Unlock()

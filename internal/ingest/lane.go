@@ -152,7 +152,7 @@ func (l *lane) earliest() int64 {
 	if l.track.Kind() == media.Audio {
 		return l.next
 	}
-	return l.last + 1
+	return l.last + least(l.track)
 }
 
 // put moves a packet of the publisher on the air to the stream's timeline, and writes it.

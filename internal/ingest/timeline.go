@@ -222,11 +222,14 @@ func (l *timeline) move(p *media.Packet) (*media.Packet, *line) {
 		q.Duration = media.Rescale(p.Duration, int64(p.Track.Timescale), ts)
 	}
 	if n.started && q.DTS <= n.last {
-		q.DTS = n.last + 1
+		q.DTS = n.last + least(n.out)
 		l.fixed.count(repairOrder)
 	}
 	if n.out.Kind() == media.Video {
 		q.PTS = exact + media.Rescale(l.checkedComposition(p), int64(time.Second), ts)
+		if p.PTS >= p.DTS {
+			q.PTS = max(q.PTS, q.DTS) // also where the DTS was moved
+		}
 	}
 	if floor := media.Rescale(l.start, int64(time.Second), ts); q.PTS < floor {
 		q.PTS = floor
@@ -236,6 +239,15 @@ func (l *timeline) move(p *media.Packet) (*media.Packet, *line) {
 	n.lastOut = media.Rescale(q.DTS, ts, int64(time.Second))
 	l.clock = max(l.clock, n.lastOut)
 	return q, n
+}
+
+// least is the least distance of two packets, in ticks: a millisecond for pictures, which
+// is the finest that some containers have.
+func least(t *media.Track) int64 {
+	if t.Kind() == media.Video {
+		return max(1, int64(t.Timescale)/1000)
+	}
+	return 1
 }
 
 // place finds where a packet with the time stamp in belongs.
