@@ -45,6 +45,14 @@ func chooseEncoder(r Request) encoder {
 			}
 		}
 	}
+	// OBS does not start with an encoder that its build lacks. On a Mac, VideoToolbox is
+	// there whatever the adapter; on Linux, builds differ in all but NVENC.
+	switch system := strings.ToLower(r.Capabilities.System.Name); {
+	case strings.Contains(system, "mac"), strings.Contains(system, "darwin"):
+		vendor = vendorApple
+	case system != "" && !strings.Contains(system, "windows") && vendor != vendorNVIDIA:
+		vendor = 0
+	}
 	switch vendor {
 	case vendorNVIDIA:
 		// OBS 31 brought encoders of its own for NVENC, with other names of settings.

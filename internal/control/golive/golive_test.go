@@ -68,6 +68,9 @@ var goldens = map[string]string{
 	"vertical-and-odd":  question(radeon, "", tall30),
 	"two-canvases":      question(rtx, "", hd60+","+tall30),
 	"schema-2024-06-04": flat,
+	"amd-on-linux":      strings.Replace(question(radeon, "", hd30), `"name":"Windows"`, `"name":"Linux"`, 1),
+	"nvidia-on-linux":   strings.Replace(question(rtx, `"maximum_video_tracks":1,`, hd30), `"name":"Windows"`, `"name":"Linux"`, 1),
+	"mac":               strings.Replace(question("null", "", hd30), `"name":"Windows"`, `"name":"macOS"`, 1),
 }
 
 var testEndpoints = []Endpoint{{"RTMPS", "rtmps://live.example.com:1936/live/{stream_key}"}, {"RTMP", "rtmp://live.example.com/live/{stream_key}"}}

@@ -41,8 +41,14 @@ type Client struct {
 
 // Capabilities are what the machine has.
 type Capabilities struct {
-	CPU *CPU  `json:"cpu"`
-	GPU []GPU `json:"gpu"`
+	CPU    *CPU   `json:"cpu"`
+	GPU    []GPU  `json:"gpu"`
+	System System `json:"system"`
+}
+
+// System is the operating system.
+type System struct {
+	Name string `json:"name"`
 }
 
 // CPU is the processor.
