@@ -158,8 +158,9 @@ func TestControlAddresses(t *testing.T) {
 	if b, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 200 || !strings.Contains(string(b), "encoder_configurations") {
 		t.Errorf("the settings for OBS: %v, status %d: %s", err, res.StatusCode, b)
 	}
-	if status := s.call("PATCH", path, map[string]any{"multitrack": map[string]any{"enabled": false}}, &c); status != 200 || c.Ingest.GoLiveURL != "" {
-		t.Errorf("switched off: status %d, %q", status, c.Ingest.GoLiveURL)
+	var off controlled
+	if status := s.call("PATCH", path, map[string]any{"multitrack": map[string]any{"enabled": false}}, &off); status != 200 || off.Ingest.GoLiveURL != "" {
+		t.Errorf("switched off: status %d, %q", status, off.Ingest.GoLiveURL)
 	}
 }
 

@@ -43,6 +43,48 @@ async function open({ name, ...options }) {
   return { page, context, look };
 }
 
+/** Walks the ways in, and sets a passphrase, a service to restream to and a source. */
+async function ways(page, look) {
+  for (const tab of ["ffmpeg", "Phone", "Browser", "GStreamer", "OBS multitrack", "SRT"]) {
+    const button = page.getByRole("tab", { name: tab, exact: true });
+    await button.click();
+    await button.scrollIntoViewIfNeeded();
+    await look(`tab-${tab.replace(" ", "-")}`);
+  }
+  await page.getByRole("button", { name: "Set a passphrase" }).click();
+  await page.getByRole("button", { name: "Set passphrase" }).click();
+  await page.getByText("Encrypts SRT, publishing and playing.").waitFor();
+  await page.getByRole("tab", { name: "OBS multitrack" }).click();
+  await page.getByRole("button", { name: "Make OBS settings" }).click();
+  await page.getByText("encoder_configurations").waitFor();
+  await page.getByRole("tab", { name: "OBS", exact: true }).click();
+
+  await page.getByRole("button", { name: "Add a service" }).click();
+  await page.getByLabel("Server", { exact: true }).fill("gopher://live.example.net/app");
+  await page.getByRole("button", { name: "Add service" }).click();
+  await page.getByText("must begin with one of").waitFor();
+  await page.getByLabel("Server", { exact: true }).fill("rtmp://live.example.net/app");
+  await page.getByLabel("Their stream key").fill("abcdefgh12345678");
+  await page.getByRole("button", { name: "Add service" }).click();
+  await page.getByText("key ****5678").waitFor();
+  await page.getByText("key ****5678").scrollIntoViewIfNeeded();
+  await look("targets");
+  await page.getByRole("button", { name: "Remove live.example.net" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+  await page.getByRole("button", { name: "Add a service" }).waitFor();
+
+  await page.getByRole("button", { name: "Set an address" }).click();
+  await page.getByLabel("Address", { exact: true }).fill("rtmp://user:pass@192.0.2.1/live");
+  await page.getByLabel("Only while somebody watches").check();
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText("rtmp://user:****@192.0.2.1/live").waitFor();
+  await page.getByRole("button", { name: "Remove address" }).scrollIntoViewIfNeeded();
+  await look("source");
+  await page.getByRole("button", { name: "Remove address" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+  await page.getByRole("button", { name: "Set an address" }).waitFor();
+}
+
 for (const [index, options] of looks.entries()) {
   const { page, context, look } = await open(options);
   const title = `Show on ${options.name}`;
@@ -65,6 +107,7 @@ for (const [index, options] of looks.entries()) {
     await page.getByRole("button", { name: "Copy stream key" }).click();
     await page.getByText("Copied").first().waitFor();
     await look("idle");
+    await ways(page, look);
 
     // The viewer comes before the show and does not touch the page again.
     const list = await page.evaluate(
@@ -95,6 +138,12 @@ for (const [index, options] of looks.entries()) {
       await page.bringToFront();
       await page.waitForTimeout(2500);
       await look("live");
+      const health = page.getByRole("region", { name: "Stream health" });
+      await health.getByText(/^(Good|Degraded|Bad)$/).waitFor({ timeout: 20000 });
+      await health.scrollIntoViewIfNeeded();
+      const zeros = await health.locator("dd", { hasText: /^(0 ms|0 %)$/ }).count();
+      if (zeros > 3) failures.push(`${options.name}: ${zeros} readings are zero, which are rather unknown`);
+      await look("health");
     } finally {
       encoder.kill("SIGINT");
     }
