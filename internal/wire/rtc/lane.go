@@ -16,6 +16,9 @@ const (
 	audioRate = 48000
 	// minKeyRequest is the least time between two requests for a key frame of a track.
 	minKeyRequest = time.Second
+	// firstKeyTime is how long a stream that begins may take to its key frame. Most
+	// senders begin with one; a second one right behind it would cost them quality.
+	firstKeyTime = 300 * time.Millisecond
 	// silenceAfter is how long no sound may come before silence is put in its place, and
 	// how far silence stays behind the wall clock.
 	silenceAfter = 200 * time.Millisecond
@@ -65,6 +68,7 @@ type lane struct {
 	// Pictures.
 	waitKey bool
 	keyAt   time.Time // when the last key frame came, or the stream began
+	beganAt time.Time
 	askedAt time.Time
 	ask     bool // a key frame is needed now
 
@@ -119,7 +123,7 @@ func (l *lane) begin(ssrc uint32, codec media.Codec, nack bool, now time.Time) {
 		rate = videoRate
 		l.codec = codec
 		l.parts = newAssembler(codec)
-		l.waitKey, l.ask, l.keyAt = true, true, now
+		l.waitKey, l.ask, l.keyAt, l.beganAt = true, false, now, now
 		if l.track != nil && l.track.Codec != codec {
 			l.track = &media.Track{ID: l.id, Version: l.track.Version, Codec: codec, Timescale: videoRate}
 		}
@@ -290,6 +294,16 @@ func (l *lane) quiet(now time.Time) {
 		return
 	}
 	l.fill(l.heardTS+l.clock.shift+int64(since)*audioRate/int64(time.Second), now)
+}
+
+// wants reports whether a key frame is to be asked for, as far as this lane knows.
+func (l *lane) wants(now time.Time, interval time.Duration) bool {
+	if !l.active || !l.video() || now.Sub(l.askedAt) < minKeyRequest {
+		return false
+	}
+	// At the interval, and not before: segments are as long as that, and end at the first
+	// key frame from there on.
+	return l.ask || l.waitKey && now.Sub(l.beganAt) >= firstKeyTime || now.Sub(l.keyAt) >= interval
 }
 
 // packet makes the packet of a unit.

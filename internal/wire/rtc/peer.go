@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -196,21 +197,17 @@ func (s *Server) connect(o *offer) (*peer, error) {
 
 // watch follows the states of the connection and its streams.
 func (p *peer) watch() {
-	// The library calls one after the other.
-	var connected, over bool
+	// The library calls from a goroutine of its own for each state.
+	var connected, over sync.Once
 	p.pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		switch state {
 		case webrtc.PeerConnectionStateConnected:
-			if !connected {
-				connected = true
-				close(p.connected)
-			}
+			connected.Do(func() { close(p.connected) })
 		case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
-			if !over {
-				over = true
+			over.Do(func() {
 				p.lost = state == webrtc.PeerConnectionStateFailed
 				close(p.over)
-			}
+			})
 		}
 	})
 	p.pc.OnTrack(func(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {

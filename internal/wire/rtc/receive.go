@@ -153,9 +153,7 @@ func (r *receiver) feedback(now time.Time) []rtcp.Packet {
 func (r *receiver) keyRequests(now time.Time) []rtcp.Packet {
 	due := r.keyWanted
 	for _, l := range r.lanes {
-		if l.active && l.video() && (l.ask || now.Sub(l.keyAt) >= r.cfg.KeyInterval-minKeyRequest/10) && now.Sub(l.askedAt) >= minKeyRequest {
-			due = true
-		}
+		due = due || l.wants(now, r.cfg.KeyInterval)
 	}
 	if !due {
 		return nil
@@ -165,7 +163,7 @@ func (r *receiver) keyRequests(now time.Time) []rtcp.Packet {
 		if !l.active || !l.video() || now.Sub(l.askedAt) < minKeyRequest {
 			continue
 		}
-		if l.ask || r.keyWanted || now.Sub(l.keyAt) >= r.cfg.KeyInterval/2 {
+		if l.wants(now, r.cfg.KeyInterval/2) || r.keyWanted {
 			l.askedAt = now
 			r.keys++
 			out = append(out, &rtcp.PictureLossIndication{MediaSSRC: l.ssrc})

@@ -338,7 +338,7 @@ func TestKeyFramesAreAskedFor(t *testing.T) {
 			}
 		}
 	}
-	if len(d.plis) < 5 {
+	if len(d.plis) < 4 {
 		t.Errorf("in 10 s key frames were asked for at %v only", d.plis)
 	}
 	for i := 1; i < len(d.plis); i++ {
@@ -346,8 +346,22 @@ func TestKeyFramesAreAskedFor(t *testing.T) {
 			t.Errorf("asked at %v and %v", d.plis[i-1], d.plis[i])
 		}
 	}
-	if d.plis[0] > 50*time.Millisecond {
-		t.Errorf("asked first after %v", d.plis[0])
+	if d.plis[0] != 2*time.Second {
+		t.Errorf("a stream that begins with a key frame is asked for one after %v", d.plis[0])
+	}
+}
+
+func TestAStreamThatBeginsWithoutAKeyFrameIsAskedForOne(t *testing.T) {
+	d := newDesk(t, 1)
+	l := d.lane(media.H264, "", 7)
+	for i, w := range wire(t, media.H264, 60, 1000, 1, 1)[1:] {
+		d.until(time.Duration(i) * time.Second / 30)
+		for _, p := range w.packets {
+			d.push(l, p)
+		}
+	}
+	if len(d.plis) < 2 || d.plis[0] > 50*time.Millisecond || len(d.packets) > 0 {
+		t.Errorf("asked at %v; %d frames came out", d.plis, len(d.packets))
 	}
 }
 
