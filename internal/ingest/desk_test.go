@@ -23,6 +23,7 @@ type running struct {
 	ran    chan error
 	got    []*media.Packet
 	read   chan struct{}
+	seen   *hub.Stream
 }
 
 func run(t *testing.T) *running {
@@ -39,6 +40,7 @@ func (r *running) view() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.seen = st
 	reader := st.Feed().NewReader(hub.ReaderOptions{From: hub.OldestKept})
 	go func() {
 		defer close(r.read)

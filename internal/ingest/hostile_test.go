@@ -14,7 +14,7 @@ import (
 // encoder sends pictures and sound straight into its place on a stream, without a clock:
 // packets carry their arrival.
 type encoder struct {
-	t            *testing.T
+	t            testing.TB
 	s            *session
 	video, audio *media.Track
 	begin        time.Time
@@ -26,7 +26,7 @@ type encoder struct {
 
 // newEncoder returns an encoder of one picture each 40 ms and AAC of a sample rate, stamped
 // in ticks of a timescale.
-func newEncoder(t *testing.T, timescale, rate int, sent func(media.Kind, time.Duration) (time.Duration, time.Duration, bool)) *encoder {
+func newEncoder(t testing.TB, timescale, rate int, sent func(media.Kind, time.Duration) (time.Duration, time.Duration, bool)) *encoder {
 	g := mediatest.NewGenerator(mediatest.Options{Timescale: timescale, SampleRate: rate})
 	i := New(DefaultConfig(), gate{}, hub.New(hub.DefaultConfig(), event.NewBus(), nil, nil), event.NewBus(), nil, nil)
 	e := &encoder{

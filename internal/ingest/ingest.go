@@ -177,6 +177,7 @@ type session struct {
 	// is one to begin with.
 	held      []*media.Packet
 	heldBytes int
+	sound     *media.Packet // the newest one, while no key frame is held
 	resumed   time.Time
 	atKey     bool
 

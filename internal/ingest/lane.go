@@ -168,6 +168,10 @@ func (d *desk) put(s *session, p *media.Packet) error {
 		return nil
 	}
 	l := n.lane
+	if l.usual = q.Duration; l.usual <= 0 {
+		// As the publisher's stamps have it, whatever of it is written.
+		l.usual = min(l.track.Ticks(time.Duration(n.step)), int64(l.track.Timescale))
+	}
 	if !d.fits(s, n, q) {
 		return nil
 	}
@@ -177,9 +181,6 @@ func (d *desk) put(s *session, p *media.Packet) error {
 		}
 	}
 	l.wrote(q)
-	if q.Duration > 0 {
-		l.usual = q.Duration
-	}
 	l.arrived, l.filled, l.late = s.arrived, false, time.Time{}
 	if q.Track.Kind() == media.Audio {
 		l.sample = q.Data
@@ -194,9 +195,6 @@ func (d *desk) put(s *session, p *media.Packet) error {
 
 // wrote takes in that q was written.
 func (l *lane) wrote(q *media.Packet) {
-	if l.started && q.Duration <= 0 && q.DTS > l.last {
-		l.usual = min(q.DTS-l.last, int64(l.track.Timescale))
-	}
 	length := q.Duration
 	if length <= 0 {
 		if length = l.usual; length <= 0 {

@@ -10,7 +10,7 @@ import (
 // release forgets what a publisher held, as when it goes on the air or falls silent.
 func (s *session) release() {
 	clear(s.held)
-	s.held, s.heldBytes, s.atKey, s.resumed = s.held[:0], 0, false, time.Time{}
+	s.held, s.heldBytes, s.sound, s.atKey, s.resumed = s.held[:0], 0, nil, false, time.Time{}
 }
 
 // hold keeps a packet of a publisher off the air: its newest group of pictures, or its
@@ -26,7 +26,10 @@ func (s *session) hold(p *media.Packet) {
 		s.keep(p)
 	}
 	if len(s.held) == 0 && !s.atKey {
-		return // nothing could be decoded from it
+		if p.Track.Kind() == media.Audio {
+			s.sound = p
+		}
+		return // no picture could be decoded from it
 	}
 	s.held = append(s.held, p)
 	if s.heldBytes += len(p.Data) + packetOverhead; s.heldBytes > s.cfg.LearnMaxBytes {
@@ -71,16 +74,16 @@ func (s *session) begins(now time.Time) ([]*media.Packet, bool) {
 	switch {
 	case s.resumed.IsZero() || now.Sub(s.resumed) < burst || now.Sub(s.arrived) > starvedReady:
 		return nil, false
-	case len(s.held) > 0 && now.Sub(s.since0(s.held[0])) <= staleGroup:
+	case len(s.held) > 0 && now.Sub(s.arrivalOf(s.held[0])) <= staleGroup:
 		return append([]*media.Packet(nil), s.held...), true
-	case len(s.held) == 0 && now.Sub(s.resumed) > keyless:
-		return nil, true
+	case len(s.held) == 0 && s.sound != nil && now.Sub(s.resumed) > keyless:
+		return []*media.Packet{s.sound}, true
 	default:
 		return nil, false
 	}
 }
 
-func (s *session) since0(p *media.Packet) time.Time {
+func (s *session) arrivalOf(p *media.Packet) time.Time {
 	if p.Arrival.IsZero() {
 		return s.arrived
 	}
