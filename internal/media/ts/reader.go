@@ -295,7 +295,8 @@ func (r *Reader) choose() *program {
 		switch {
 		case p.pmt == nil:
 			waiting = true
-		case waiting && p.seen < 3:
+		case hasUse(p) && waiting && p.seen < 3:
+			return nil
 		case hasUse(p):
 			return p
 		case first == nil:

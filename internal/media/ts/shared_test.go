@@ -193,3 +193,55 @@ func TestFromFFmpeg(t *testing.T) {
 		})
 	}
 }
+
+// What is read and written again decodes to the same pictures and sound.
+func TestRewrittenDecodesTheSame(t *testing.T) {
+	for _, name := range []string{
+		"bbb5s.ts", "hls-ts-aac_segment_0.ts", "sample_ac3.ts", "multi-channel-608-captions.ts",
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := mediatest.SharedFile(t, "ts/"+name)
+			b, err := os.ReadFile(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			scout := ts.NewReader(strings.NewReader(string(b)))
+			if _, err := read(scout); !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+			out := filepath.Join(t.TempDir(), "out.ts")
+			file, err := os.Create(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = file.Close() }()
+			w, err := ts.NewWriter(file, scout.Tracks())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := media.Copy(t.Context(), w, ts.NewReader(strings.NewReader(string(b)))); !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+			if name == "sample_ac3.ts" { // which begins and ends in a frame
+				if n := probe(t, out)["ac3"]; len(n) != 1 || n[0] != 8 {
+					t.Errorf("%v frames", n)
+				}
+				return
+			}
+			if was, is := decoded(t, in), decoded(t, out); was != is {
+				t.Errorf("it decoded to\n%s, now to\n%s", was, is)
+			}
+		})
+	}
+}
+
+// decoded is the hash of each stream's decoded frames.
+func decoded(t *testing.T, file string) string {
+	t.Helper()
+	c := exec.Command("ffmpeg", "-v", "error", "-i", file, "-map", "0:v?", "-map", "0:a?", "-vsync", "passthrough", "-f", "streamhash", "-hash", "md5", "-")
+	out, err := c.Output()
+	if err != nil {
+		t.Skipf("ffmpeg: %v", err)
+	}
+	return string(out)
+}

@@ -20,6 +20,8 @@ type videoStream struct {
 	// hold is the beginning of the access unit that waits for its end, held its time.
 	hold []byte
 	held times
+	// carried is the time of an access unit whose start code began in the PES packet before.
+	carried times
 	// last is the time of the access unit before, step its distance to the one before it.
 	last times
 	step int64
@@ -53,7 +55,8 @@ func (s *stream) endVideo(r *Reader) {
 func (s *stream) addVideo(r *Reader, p pes, follows []byte) {
 	v := &s.video
 	codec := s.codec()
-	if !beginsUnit(codec, p.payload) {
+	begins := beginsUnit(codec, p.payload)
+	if !begins {
 		if v.aligned || len(v.hold) > 0 {
 			v.spread = true
 		}
@@ -87,13 +90,15 @@ func (s *stream) addVideo(r *Reader, p pes, follows []byte) {
 		}
 		at := times{}
 		switch {
-		case start < old:
+		case start < old && i == 0:
 			at = v.held
+		case start < old && !(begins && start == old-1): // not a zero behind the unit before
+			at, v.carried = v.carried, times{}
 		case stamped.known:
 			at, stamped.known = stamped, false
 		}
 		if end == len(b) && (v.spread || !v.aligned) {
-			v.hold, v.held = bytes.Clone(b[start:]), at
+			v.hold, v.held, v.carried = bytes.Clone(b[start:]), at, stamped
 			r.held += len(v.hold)
 			return
 		}
