@@ -129,10 +129,7 @@ func (r *PublishRequest) Close(err error) {
 	r.told = true
 	switch {
 	case r.stopping() && !isEOF(err):
-		if r.accepted && r.se.client.capsEx&capsReconnect != 0 {
-			_ = r.se.askToReconnect("", "The server is stopping.") // one that is gone cannot be told
-		}
-		r.tell("status", connectionClosed, "The server is stopping. Connect again in a moment.")
+		r.comeBack("The server is stopping. Connect again in a moment.")
 	case !r.accepted && err == nil:
 		r.tell("error", publishRejected, "The server took no decision.")
 	case err == nil, isEOF(err):
@@ -143,7 +140,7 @@ func (r *PublishRequest) Close(err error) {
 	default:
 		switch fault.KindOf(err) {
 		case fault.Unavailable, fault.Internal:
-			r.tell("status", connectionClosed, explain(err))
+			r.comeBack(explain(err))
 		default:
 			r.tell("error", publishCode(fault.KindOf(err)), explain(err))
 		}
@@ -153,6 +150,14 @@ func (r *PublishRequest) Close(err error) {
 // tell sends a status. An encoder that is gone cannot be told.
 func (r *PublishRequest) tell(level, code, description string) {
 	_ = r.conn.command(r.target.streamID, "onStatus", 0.0, nil, status(level, code, description))
+}
+
+// comeBack tells that the connection ends, and that another may begin.
+func (r *PublishRequest) comeBack(description string) {
+	if r.accepted && r.se.client.capsEx&capsReconnect != 0 {
+		_ = r.se.askToReconnect("", description) // one that is gone cannot be told
+	}
+	r.tell("status", connectionClosed, description)
 }
 
 // command handles a command that comes while media does.

@@ -1,5 +1,5 @@
-// Package rtmp speaks RTMP and Enhanced RTMP, as the server that encoders and players
-// connect to, and as the client that publishes or plays.
+// Package rtmp speaks RTMP, RTMPS and Enhanced RTMP v2, as the server that encoders and
+// players connect to, and as the client that publishes or plays.
 //
 // A connection to the Server becomes a PublishRequest (a media.Source) or a PlayRequest
 // (a media.Sink), and is handed to a Handler. The package knows no streams, users or

@@ -226,8 +226,10 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
+// TestStopAsksToReconnect ends a publication by stopping the server, and by saying first
+// that it is unavailable.
 func TestStopAsksToReconnect(t *testing.T) {
-	for _, caps := range []float64{0, 1} {
+	for i, caps := range []float64{0, 1, 1} {
 		st := newStation()
 		srv := serve(t, testConfig(), st)
 		nc, err := net.Dial("tcp", srv.Addr().String())
@@ -247,6 +249,10 @@ func TestStopAsksToReconnect(t *testing.T) {
 			said <- b.Bytes()
 		}()
 		<-st.accepted
+		if i == 2 {
+			st.kick <- fault.New(fault.Unavailable, "publish", "", "the server is stopping", "Connect again in a moment.")
+			st.wait(t)
+		}
 		srv.stop()
 		if b := <-said; contains(b, reconnectRequest) != (caps == 1) || !contains(b, connectionClosed) {
 			t.Errorf("capsEx %v: %q", caps, b)
