@@ -64,7 +64,7 @@ const (
 	reasonConnections = "connections" // over Config.MaxConnections
 	reasonAddress     = "address"     // over Config.MaxPerAddress
 	reasonHandshake   = "handshake"   // not RTMP
-	reasonTLS         = "tls"         // not TLS where RTMPS is spoken, TLS where RTMP is, or one that failed
+	reasonTLS         = "tls"         // plain RTMP where RTMPS is spoken, or the other way round
 	reasonTimeout     = "timeout"     // a phase took too long
 	reasonProtocol    = "protocol"    // a rule or a bound of the protocol was broken
 	reasonDenied      = "denied"      // whoever took the request said no
