@@ -29,7 +29,20 @@ func badNetwork(t *testing.T, port string, loss float64, delay time.Duration) st
 		return random.Float64() < loss
 	}
 	clients := make(map[netip.AddrPort]*net.UDPConn)
+	// One after the other: timers of their own would change the order.
+	type delayed struct {
+		due  time.Time
+		data []byte
+		to   *net.UDPConn
+	}
+	line := make(chan delayed, 4096)
 	var running sync.WaitGroup
+	running.Go(func() {
+		for d := range line {
+			pause(t.Context(), time.Until(d.due))
+			d.to.Write(d.data)
+		}
+	})
 	running.Go(func() {
 		b := make([]byte, 2048)
 		for {
@@ -57,10 +70,13 @@ func badNetwork(t *testing.T, port string, loss float64, delay time.Duration) st
 				})
 			}
 			if !lost() {
-				d := bytes.Clone(b[:n])
-				time.AfterFunc(delay, func() { back.Write(d) })
+				select {
+				case line <- delayed{time.Now().Add(delay), bytes.Clone(b[:n]), back}:
+				default: // the way is full
+				}
 			}
 		}
+		close(line)
 		for _, c := range clients {
 			c.Close()
 		}

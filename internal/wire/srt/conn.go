@@ -17,6 +17,8 @@ const (
 	firstRTT = 100 * time.Millisecond
 	// minNAK is the shortest time between two reports of one loss (4.8.2).
 	minNAK = 20 * time.Millisecond
+	// repairs is how many round trips a hole gets at least.
+	repairs = 3
 	// lightACK is after how many packets one is acknowledged between two ticks (4.8.1).
 	lightACK = 64
 	// ackTimes is how many acknowledgements may be on their way; older ones measure nothing.
@@ -215,7 +217,7 @@ func (c *conn) takeControl(h header, body []byte, now time.Time) {
 			notify(c.readable)
 		}
 	case ctrlShutdown:
-		c.in.giveUp(now, true)
+		c.in.finish()
 		c.end(io.EOF)
 	case ctrlUser:
 		c.takeUser(h.sub, body, now)
@@ -339,7 +341,7 @@ func (c *conn) tick(now time.Time) bool {
 		return false
 	}
 	if silent := now.Sub(c.heard); silent > c.peerTimeout {
-		c.in.giveUp(now, true)
+		c.in.finish()
 		c.end(fault.New(fault.Timeout, "receive SRT", "", "nothing was heard of the peer for "+c.peerTimeout.String(), "Check the network; for an unsteady one raise the latency"))
 	} else if c.receives && now.Sub(c.heardMedia) > c.mediaLimit {
 		c.end(fault.New(fault.Timeout, "receive SRT", "", "no media came for "+c.mediaLimit.String(), "Check that the encoder is running, and its passphrase"))
@@ -349,11 +351,11 @@ func (c *conn) tick(now time.Time) bool {
 		c.flush()
 		return false
 	}
-	c.in.giveUp(now, false)
+	patience := c.rtt + 4*c.rttVar
+	c.in.giveUp(now, repairs*patience)
 	if c.in.read != c.in.next {
 		notify(c.readable)
 	}
-	patience := c.rtt + 4*c.rttVar
 	if c.in.next != c.acked || !c.ackAnswered && now.Sub(c.ackSent) > patience {
 		c.sendACK(now)
 	}

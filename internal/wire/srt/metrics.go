@@ -63,7 +63,7 @@ func (m *metrics) count(c *conn) {
 	m.sent.Add(float64(c.transmitted.totalBytes))
 	for event, n := range map[string]uint64{
 		"received": c.received.total, "lost": c.in.lost, "recovered": c.in.again, "dropped": c.in.dropped,
-		"belated": c.in.belated, "overflow": c.in.overflow, "undecrypted": c.undecrypted,
+		"belated": c.in.belated, "overflow": c.in.overflow, "unfinished": c.in.unfinished, "undecrypted": c.undecrypted,
 		"sent": c.out.packets, "repeated": c.out.again, "expired": c.out.dropped,
 	} {
 		m.packets.WithLabelValues(event).Add(float64(n))

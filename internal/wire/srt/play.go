@@ -74,9 +74,34 @@ func supports(c media.Codec) bool {
 	return false
 }
 
+// carries refuses tracks whose picture, or whose sound, would be lost altogether.
+func carries(tracks []*media.Track) error {
+	for _, kind := range []media.Kind{media.Video, media.Audio} {
+		var lost media.Codec
+		some := false
+		for _, t := range tracks {
+			switch {
+			case t.Kind() != kind:
+			case supports(t.Codec):
+				some = true
+			default:
+				lost = t.Codec
+			}
+		}
+		if lost != media.UnknownCodec && !some {
+			return fault.New(fault.Unsupported, "send SRT", "", "the "+kind.String()+" is "+lost.String()+", which MPEG-TS does not carry",
+				"Publish H.264 or HEVC with AAC or Opus; or play the stream over HLS")
+		}
+	}
+	return nil
+}
+
 func newOutput(ctx context.Context, c *conn, tracks []*media.Track) (*output, error) {
 	o := &output{conn: c, pack: newPacker(c), tracks: make(map[int]bool)}
 	o.pack.ctx = ctx
+	if err := carries(tracks); err != nil {
+		return nil, err
+	}
 	var carried []*media.Track
 	for _, t := range tracks {
 		if !supports(t.Codec) {
@@ -85,10 +110,6 @@ func newOutput(ctx context.Context, c *conn, tracks []*media.Track) (*output, er
 		carried = append(carried, t)
 		o.tracks[t.ID] = true
 		o.video = o.video || t.Kind() == media.Video
-	}
-	if len(carried) == 0 {
-		return nil, fault.New(fault.Unsupported, "send SRT", "", "no track has a codec that MPEG-TS carries",
-			"Publish H.264 or HEVC with AAC, or Opus; or play the stream over HLS")
 	}
 	var err error
 	o.ts, err = ts.NewWriter(o.pack, carried)
@@ -143,15 +164,10 @@ func (r *PlayRequest) PlaybackID() string { return r.id.name }
 // Supports tells whether the player can be sent the codec: what MPEG-TS carries.
 func (r *PlayRequest) Supports(c media.Codec) bool { return supports(c) }
 
-// Accept answers the player. Tracks that MPEG-TS does not carry are left out; if none is
-// left the request is rejected.
+// Accept answers the player. Tracks that MPEG-TS does not carry are left out; if that is
+// the whole picture or all sound, the request is rejected.
 func (r *PlayRequest) Accept(ctx context.Context, tracks []*media.Track) error {
-	carried := false
-	for _, t := range tracks {
-		carried = carried || supports(t.Codec)
-	}
-	if !carried {
-		err := fault.New(fault.Unsupported, "play over SRT", "", "no track has a codec that MPEG-TS carries", "Play the stream over HLS")
+	if err := carries(tracks); err != nil {
 		r.Reject(err)
 		return err
 	}

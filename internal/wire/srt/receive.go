@@ -41,7 +41,8 @@ type slot struct {
 	state uint8
 	data  []byte
 	ts    int64 // µs of the sender's clock, unwrapped
-	told  time.Time
+	// found is when it was seen to be missing, told when that was reported last.
+	found, told time.Time
 }
 
 // receiver puts the packets of one connection in order. Packets leave as soon as they are
@@ -64,7 +65,8 @@ type receiver struct {
 	low, lowOlder int64
 	lowSince      time.Time
 
-	lost, again, dropped, belated, overflow uint64
+	// unfinished counts what was missing when the peer said goodbye.
+	lost, again, dropped, belated, overflow, unfinished uint64
 }
 
 func newReceiver(isn uint32, latency time.Duration, buffers *payloads, now time.Time) *receiver {
@@ -142,7 +144,7 @@ func (r *receiver) push(seq, timestamp uint32, again bool, data []byte, now time
 	s := r.slot(seq)
 	if n := seqDiff(seq, r.end); n >= 0 {
 		for m := r.end; m != seq; m = seqAdd(m, 1) {
-			*r.slot(m) = slot{state: slotMissing, told: now}
+			*r.slot(m) = slot{state: slotMissing, found: now, told: now}
 		}
 		if n > 0 {
 			first, last, ok = r.end, seqAdd(seq, -1), true
@@ -171,9 +173,22 @@ func (r *receiver) advance() {
 	}
 }
 
-// giveUp ends the wait for holes whose successor is due, or for all of them.
-func (r *receiver) giveUp(now time.Time, all bool) {
+// finish ends the wait for all that is missing: nobody sends it any more.
+func (r *receiver) finish() {
+	dropped := r.dropped
+	r.forget(r.next, seqAdd(r.end, -1))
+	r.unfinished += r.dropped - dropped
+	r.dropped = dropped
+}
+
+// giveUp ends the wait for holes whose successor is due. A hole that is found late, behind
+// a queue on the way or a stall of either machine, still has the time of some repetitions:
+// nothing here plays, and waiting is cheaper than a gap.
+func (r *receiver) giveUp(now time.Time, repair time.Duration) {
 	for r.missing > 0 {
+		if now.Sub(r.slot(r.next).found) < min(repair, r.latency) {
+			return
+		}
 		f, n := r.next, 0
 		for f != r.end && r.slot(f).state != slotFull {
 			if r.slot(f).state == slotMissing {
@@ -181,7 +196,7 @@ func (r *receiver) giveUp(now time.Time, all bool) {
 			}
 			f = seqAdd(f, 1)
 		}
-		if f == r.end || !all && !r.due(r.slot(f).ts, now) {
+		if f == r.end || !r.due(r.slot(f).ts, now) {
 			return
 		}
 		r.forget(r.next, seqAdd(f, -1))
