@@ -6,10 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +20,8 @@ import (
 	"github.com/pion/interceptor/pkg/report"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media/ivfreader"
 	"github.com/prometheus/client_golang/prometheus"
@@ -111,7 +115,11 @@ func (s *station) wait(t *testing.T, what string, ok func(packets []*media.Packe
 		select {
 		case <-changed:
 		case <-deadline.C:
-			t.Fatalf("%s did not happen; %d packets came, ended with %v", what, len(packets), ended)
+			n := map[int]int{}
+			for _, p := range packets {
+				n[p.Track.ID]++
+			}
+			t.Fatalf("%s did not happen; packets of the tracks: %v, ended with %v", what, n, ended)
 		}
 	}
 }
@@ -250,6 +258,34 @@ type sender struct {
 	mu   sync.Mutex
 	plis map[uint32]int
 	up   chan struct{}
+	// cut lets nothing out any more, as if the network were gone.
+	cut atomic.Bool
+}
+
+// severed is a network that can be cut.
+type severed struct {
+	*stdnet.Net
+	cut *atomic.Bool
+}
+
+func (n severed) ListenUDP(network string, at *net.UDPAddr) (transport.UDPConn, error) {
+	c, err := n.Net.ListenUDP(network, at)
+	if err != nil {
+		return nil, err
+	}
+	return severedConn{UDPConn: c, cut: n.cut}, nil
+}
+
+type severedConn struct {
+	transport.UDPConn
+	cut *atomic.Bool
+}
+
+func (c severedConn) WriteTo(b []byte, to net.Addr) (int, error) {
+	if c.cut.Load() {
+		return len(b), nil
+	}
+	return c.UDPConn.WriteTo(b, to)
 }
 
 // senderOptions vary a sender.
@@ -311,12 +347,18 @@ func newSender(t *testing.T, o senderOptions) *sender {
 	if o.setting != nil {
 		o.setting(&set)
 	}
+	s := &sender{t: t, plis: map[uint32]int{}, up: make(chan struct{})}
+	network, err := stdnet.NewNet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set.SetNet(severed{Net: network, cut: &s.cut})
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(reg), webrtc.WithSettingEngine(set)).
 		NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sender{t: t, pc: pc, plis: map[uint32]int{}, up: make(chan struct{})}
+	s.pc = pc
 	var once sync.Once
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		if state == webrtc.PeerConnectionStateConnected {
@@ -328,6 +370,10 @@ func newSender(t *testing.T, o senderOptions) *sender {
 }
 
 func (s *sender) close() {
+	if s.pc == nil {
+		return
+	}
+	defer func() { s.pc = nil }() // the test keeps s to its end
 	if err := s.pc.GracefulClose(); err != nil {
 		s.t.Error(err)
 	}

@@ -427,6 +427,7 @@ func (o *offer) text(startBitrate int) string {
 		}
 		line("a=setup:%s", o.setupOr())
 		line("a=mid:%s", s.mid)
+		line("a=msid:stream %s", s.kind) // the library finds no layers without
 		line("a=sendonly")
 		line("a=rtcp-mux")
 		line("a=rtcp-rsize")
