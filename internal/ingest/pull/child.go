@@ -3,6 +3,7 @@ package pull
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"os"
@@ -39,7 +40,7 @@ type child struct {
 // startChild starts ffmpeg for a source, whose sound is AAC or not. It ends with ctx at the
 // latest.
 func (p *Puller) startChild(ctx context.Context, u *url.URL, aac bool) (Session, error) {
-	args := []string{"-hide_banner", "-nostdin", "-loglevel", "error"}
+	args := []string{"-hide_banner", "-nostdin", "-loglevel", "level+warning"}
 	c := &child{}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	if strings.HasPrefix(u.Scheme, "rtsp") {
@@ -96,6 +97,9 @@ func (c *child) ReadPacket(ctx context.Context) (*media.Packet, error) {
 		return nil, c.relay.failure()
 	case c.stderr.says("not supported by the bitstream filter"):
 		return nil, errNotAAC
+	case c.stderr.says(fmt.Sprintf("HTTP error %d", statusForbidden)):
+		return nil, fault.New(fault.Forbidden, "pull", "", "it leads to an address that is not public",
+			"Use a source at a public address, or ask the operator to allow others.")
 	case c.exit == nil && errors.Is(err, io.EOF):
 		return nil, io.EOF
 	case reason != "":
@@ -145,16 +149,17 @@ func (t *tail) says(text string) bool {
 	return strings.Contains(string(t.b), text)
 }
 
-// reason is the last line, without the address of the part of ffmpeg that wrote it.
+// reason is the last error, without the address of the part of ffmpeg that wrote it.
 func (t *tail) reason() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(string(t.b)), "\n")
-	line := strings.ToValidUTF8(lines[len(lines)-1], "")
-	if strings.HasPrefix(line, "[") {
-		if _, rest, ok := strings.Cut(line, "] "); ok {
-			line = rest
+	reason := ""
+	for line := range strings.Lines(string(t.b)) {
+		for _, level := range []string{"[error] ", "[fatal] "} {
+			if _, text, ok := strings.Cut(line, level); ok {
+				reason = strings.ToValidUTF8(strings.TrimSpace(text), "")
+			}
 		}
 	}
-	return strings.TrimSpace(line)
+	return reason
 }

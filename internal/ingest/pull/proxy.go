@@ -19,6 +19,9 @@ const (
 	// proxyDial and proxyHead bound connecting, and waiting for an answer's head.
 	proxyDial = 10 * time.Second
 	proxyHead = 30 * time.Second
+	// statusForbidden is what the proxy says where the guard forbids; servers hardly ever do,
+	// so that it can be told from their own refusals.
+	statusForbidden = http.StatusMisdirectedRequest
 )
 
 // proxy is an HTTP proxy on the loopback interface, which connects only where the guard
@@ -103,7 +106,7 @@ func (p *proxy) serve(ctx context.Context, w http.ResponseWriter, r *http.Reques
 
 func statusOf(err error) int {
 	if fault.Is(err, fault.Forbidden) {
-		return http.StatusForbidden
+		return statusForbidden
 	}
 	return http.StatusBadGateway
 }
