@@ -259,6 +259,6 @@ func TestControlSourceIsGuarded(t *testing.T) {
 	}
 	until(t, "refused", 20*time.Second, func() (controlled, bool) {
 		got := s.control(c.ID)
-		return got, got.Source.Status == "failing" && strings.Contains(got.Source.LastError, "private")
+		return got, got.Source.Status == "failing" && strings.Contains(got.Source.LastError, "public address")
 	})
 }
