@@ -187,3 +187,42 @@ func continuous(t *testing.T, file string, length time.Duration) {
 		}
 	}
 }
+
+// TestACutIsFilled kills an encoder and starts it again: a recording of the stream has no
+// hole, and the beep comes with the square before and after.
+func TestACutIsFilled(t *testing.T) {
+	s := start(t)
+	st := s.create("low")
+	first := s.testcard(st, "--size", "640x360", "--bitrate", "800")
+	s.waitPlayable(st, 15*time.Second)
+	file := filepath.Join(t.TempDir(), "viewed.mkv")
+	viewer := exec.Command("ffmpeg", "-hide_banner", "-v", "error", "-nostdin", "-copyts", "-i", s.hlsURL(st), "-t", "60", "-c", "copy", file)
+	var log logBuffer
+	viewer.Stderr = &log
+	if err := viewer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pause(t.Context(), 5*time.Second)
+	first.kill()
+	s.waitStatus(st, "reconnecting", 5*time.Second)
+	pause(t.Context(), 4*time.Second)
+	second := s.testcard(st, "--size", "640x360", "--bitrate", "800")
+	s.waitStatus(st, "active", 10*time.Second)
+	pause(t.Context(), 6*time.Second)
+	second.stop()
+	s.call("PUT", "/v1/live-streams/"+st.ID+"/complete", nil, nil)
+	if err := viewer.Wait(); err != nil {
+		t.Errorf("ffmpeg: %v\n%s", err, log.String())
+	}
+	continuous(t, file, 13*time.Second)
+	offsets := syncOffsets(t, file)
+	if len(offsets) < 6 {
+		t.Errorf("%d beeps with a square", len(offsets))
+	}
+	for _, o := range offsets {
+		if o.Abs() > 40*time.Millisecond {
+			t.Errorf("sound and picture are %v apart (all: %v)", o, offsets)
+			break
+		}
+	}
+}

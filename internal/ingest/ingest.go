@@ -6,6 +6,10 @@
 // timeline (timeline.go) is where the time stamps of encoders, with their jumps, wraps,
 // rounding and garbage, become a stream's: from 0, never backwards, sound and pictures
 // moved by one and the same offset, through reconnects and takeovers.
+//
+// A desk (desk.go) is where the publishers of one stream meet: the main encoder, its
+// backup, and nobody, for whom filler (filler.go) keeps the timeline going. A stream that
+// lives never stops. Run has to run for that.
 package ingest
 
 import (
