@@ -33,7 +33,7 @@
     const frames = [];
     const onFrame = (_, frame) => {
       const clock = window.readClock(video, frame.width, frame.height, context);
-      frames.push({ at: Date.now(), time: frame.mediaTime, age: clock === null ? null : Date.now() - clock });
+      frames.push({ at: Date.now(), time: frame.mediaTime, width: frame.width, age: clock === null ? null : Date.now() - clock });
       video.requestVideoFrameCallback(onFrame);
     };
     video.requestVideoFrameCallback(onFrame);

@@ -15,6 +15,9 @@ func appendMultivariant(b []byte, s *pack.Stream, session string) []byte {
 	independent := true
 	for _, r := range s.Renditions() {
 		v := variant{r: r, snap: r.Snapshot()}
+		if stopped(s, v.snap) {
+			continue // who plays it goes on; nobody is sent there
+		}
 		independent = independent && v.snap.Independent
 		if r.Kind() == media.Video {
 			m.video = append(m.video, v)
@@ -44,6 +47,21 @@ func appendMultivariant(b []byte, s *pack.Stream, session string) []byte {
 		}
 	}
 	return m.b
+}
+
+// stopped tells whether a rendition has fallen silent while others go on.
+func stopped(s *pack.Stream, snap *pack.Snapshot) bool {
+	n := len(snap.Segments)
+	if snap.Ended || snap.Open != nil || n == 0 || !snap.Segments[n-1].Gap {
+		return false
+	}
+	for _, r := range s.Renditions() {
+		other := r.Snapshot()
+		if m := len(other.Segments); other.Track.Kind() == snap.Track.Kind() && m > 0 && !other.Segments[m-1].Gap {
+			return true
+		}
+	}
+	return false
 }
 
 type variant struct {

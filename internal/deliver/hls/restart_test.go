@@ -250,7 +250,9 @@ func restart(t *testing.T, mode media.LatencyMode, length time.Duration) {
 	}
 	each := func() { all.check(t, r) }
 	now := time.Now()
-	at := func(d time.Duration) time.Time { return now.Add(max(0, h.Position.At.Add(d-h.Position.Media).Sub(now))) }
+	at := func(d time.Duration) time.Time {
+		return now.Add(max(0, h.Position.At.Add(d-h.Position.Media).Sub(now)))
+	}
 	end := h.Position.Media + 6*time.Second
 	sound := lastOf(live, media.Audio)
 	i := slices.IndexFunc(h.Tracks, func(t *media.Track) bool { return t.Kind() == media.Audio })
@@ -318,4 +320,3 @@ func tear(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 }
-

@@ -32,8 +32,8 @@ type rig struct {
 	handler *Handler
 	// histories are what the packer found on disk.
 	histories []pack.History
-	stop    context.CancelFunc
-	done    chan struct{}
+	stop      context.CancelFunc
+	done      chan struct{}
 }
 
 type directory struct{}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -73,12 +74,15 @@ type Player struct {
 	log     *slog.Logger
 	viewers *prometheus.GaugeVec
 	dropped *prometheus.CounterVec
+
+	mu       sync.Mutex
+	watching map[string]int // viewers by stream
 }
 
 // New returns a player for the streams of h.
 func New(cfg Config, gate Gate, h *hub.Hub, log *slog.Logger, reg prometheus.Registerer) *Player {
 	p := &Player{
-		cfg: cfg, gate: gate, hub: h, log: log,
+		cfg: cfg, gate: gate, hub: h, log: log, watching: make(map[string]int),
 		viewers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "onair_play_viewers", Help: "Viewers that are sent packets.",
 		}, []string{"protocol"}),
@@ -90,10 +94,31 @@ func New(cfg Config, gate Gate, h *hub.Hub, log *slog.Logger, reg prometheus.Reg
 	return p
 }
 
+// Viewers counts who is sent the stream now.
+func (p *Player) Viewers(streamID string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.watching[streamID]
+}
+
+func (p *Player) enter(streamID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watching[streamID]++
+}
+
+func (p *Player) leave(streamID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watching[streamID]--; p.watching[streamID] == 0 {
+		delete(p.watching, streamID)
+	}
+}
+
 // Serve admits one viewer and copies to it until the stream or the viewer ends. The
 // error says why it ended; the viewer has been told.
 func (p *Player) Serve(ctx context.Context, r Request) error {
-	feed, tracks, err := p.admit(ctx, r)
+	stream, tracks, err := p.admit(ctx, r)
 	if err != nil {
 		r.Reject(err)
 		return err
@@ -105,8 +130,10 @@ func (p *Player) Serve(ctx context.Context, r Request) error {
 	gauge := p.viewers.WithLabelValues(r.Protocol())
 	gauge.Inc()
 	defer gauge.Dec()
+	p.enter(stream.Name())
+	defer p.leave(stream.Name())
 
-	reader := feed.NewReader(hub.ReaderOptions{Name: r.Protocol(), MaxLag: p.cfg.MaxLag})
+	reader := stream.Feed().NewReader(hub.ReaderOptions{Name: r.Protocol(), MaxLag: p.cfg.MaxLag})
 	defer reader.Close()
 	err = media.Copy(ctx, r, &source{reader: reader, viewer: r, maxSkips: p.cfg.MaxSkips})
 	if errors.Is(err, io.EOF) {
@@ -121,7 +148,7 @@ func (p *Player) Serve(ctx context.Context, r Request) error {
 }
 
 // admit finds the stream and those of its tracks that the viewer can take.
-func (p *Player) admit(ctx context.Context, r Request) (*hub.Feed, []*media.Track, error) {
+func (p *Player) admit(ctx context.Context, r Request) (*hub.Stream, []*media.Track, error) {
 	const op = "play"
 	id, err := p.gate.AdmitPlay(ctx, r.PlaybackID())
 	if err != nil {
@@ -131,12 +158,11 @@ func (p *Player) admit(ctx context.Context, r Request) (*hub.Feed, []*media.Trac
 	if !ok {
 		return nil, nil, fault.New(fault.NotFound, op, r.PlaybackID(), "the stream is not live", "Try again when it is.")
 	}
-	feed := stream.Feed()
 	var tracks []*media.Track
 	// A stream whose picture, or whose sound, cannot be sent at all is refused: a viewer
 	// who gets half of it is not told why.
 	supported, unsupported := map[media.Kind]bool{}, map[media.Kind]media.Codec{}
-	for _, t := range feed.Tracks() {
+	for _, t := range stream.Feed().Tracks() {
 		if r.Supports(t.Codec) {
 			tracks = append(tracks, t)
 			supported[t.Kind()] = true
@@ -150,7 +176,7 @@ func (p *Player) admit(ctx context.Context, r Request) (*hub.Feed, []*media.Trac
 				"the stream's "+kind.String()+" is "+codec.String()+", which cannot be sent to this player", "Watch it over HLS.")
 		}
 	}
-	return feed, tracks, nil
+	return stream, tracks, nil
 }
 
 // source hides from the viewer what it cannot take, and the gaps of a reader that lags.
