@@ -19,6 +19,7 @@ import (
 	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/ingest"
+	"onair/internal/ingest/pull"
 	"onair/internal/wire/guard"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
@@ -49,8 +50,8 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		return err
 	}
 
-	gate := gate{n.auth}
 	n.hub = hub.New(cfg.Hub, n.bus, n.log, reg)
+	gate := gate{n}
 	n.doctor = doctor.New(cfg.Doctor, n.bus, n.log, reg)
 	n.ingest = ingest.New(cfg.Ingest, gate, n.hub, n.bus, n.log, reg)
 	publishers := newPublishers(n.hub, n.doctor)
@@ -62,12 +63,23 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	n.restore(ctx)
 	viewers := hls.NewHandler(cfg.HLS, n.pack, gate, n.log, reg)
 
+	audience := streams{n.hub, viewers, n.play}
+	n.pull = pull.New(cfg.Pull, pull.Deps{
+		Sources: sources{n.store}, Serve: n.publish, Guard: call.guard, Hub: n.hub,
+		Dial:    map[string]pull.Dial{"rtmp": call.receive, "rtmps": call.receive, "srt": call.receive},
+		Watched: func(id string) bool { return audience.Viewers(id) > 0 },
+	}, n.log, reg)
+
+	proxies, err := cfg.API.Proxies()
+	if err != nil {
+		return err
+	}
 	control, err := api.New(api.Deps{
-		Store: n.store, Auth: n.auth, Streams: streams{n.hub, viewers}, Bus: n.bus, Log: n.log, Registerer: reg,
-		Version: version, PublicURL: cfg.PublicURL,
+		Store: n.store, Auth: n.auth, Streams: audience, Bus: n.bus, Log: n.log, Registerer: reg,
+		Version: version, PublicURL: cfg.PublicURL, TrustedProxies: proxies,
 		RTMPPort: portOf(n.rtmp.Addr()), RTMPSPort: portOf(n.rtmp.AddrTLS()), SRTPort: portOf(n.srt.Addr()),
 		WHIP: n.rtc.Addr() != nil, GoLive: n.rtmp.Addr() != nil || n.rtmp.AddrTLS() != nil,
-		Doctor: n.doctor, Targets: restreams{n.restream}, Ingests: publishers,
+		Doctor: n.doctor, Targets: restreams{n.restream}, Pulls: pulls{n.pull}, Ingests: publishers,
 	})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"onair/internal/control/api"
 	"onair/internal/control/doctor"
 	"onair/internal/control/store"
 	"onair/internal/deliver/hls"
@@ -18,6 +19,7 @@ import (
 	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/ingest"
+	"onair/internal/ingest/pull"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
 	"onair/internal/wire/srt"
@@ -44,6 +46,8 @@ type Config struct {
 	SRT      srt.Config          `embed:""`
 	RTC      rtc.Config          `embed:""`
 	Ingest   ingest.Config       `embed:""`
+	Pull     pull.Config         `embed:""`
+	API      api.Config          `embed:""`
 	Doctor   doctor.Config       `embed:""`
 	Hub      hub.Config          `embed:""`
 	Pack     pack.Config         `embed:""`
@@ -63,6 +67,8 @@ func DefaultConfig() Config {
 		SRT:                srt.DefaultConfig(),
 		RTC:                rtc.DefaultConfig(),
 		Ingest:             ingest.DefaultConfig(),
+		Pull:               pull.DefaultConfig(),
+		API:                api.DefaultConfig(),
 		Doctor:             doctor.DefaultConfig(),
 		Hub:                hub.DefaultConfig(),
 		Pack:               pack.DefaultConfig(),
@@ -75,7 +81,7 @@ func DefaultConfig() Config {
 // Validate reports every setting that cannot work, of all parts.
 func (c Config) Validate() error {
 	return errors.Join(c.validateOwn(), c.TLS.Validate(), c.storeConfig().Validate(), c.RTMP.Validate(), c.SRT.Validate(), c.RTC.Validate(),
-		c.Ingest.Validate(), c.Doctor.Validate(), c.Hub.Validate(),
+		c.Ingest.Validate(), c.Pull.Validate(), c.API.Validate(), c.Doctor.Validate(), c.Hub.Validate(),
 		c.Pack.Validate(), c.HLS.Validate(), c.Play.Validate(), c.Restream.Validate())
 }
 

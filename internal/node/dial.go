@@ -8,6 +8,7 @@ import (
 	"onair/internal/control/store"
 	"onair/internal/deliver/play"
 	"onair/internal/fault"
+	"onair/internal/ingest/pull"
 	"onair/internal/media"
 	"onair/internal/wire/guard"
 	"onair/internal/wire/rtmp"
@@ -27,6 +28,22 @@ func (c caller) send(ctx context.Context, address string, tracks []*media.Track)
 	default:
 		return nil, fault.New(fault.Invalid, "send the stream", "", "the address is of no known protocol", "Begin it with rtmp://, rtmps:// or srt://.")
 	}
+}
+
+// receive implements pull.Dial.
+func (c caller) receive(ctx context.Context, address string) (pull.Session, error) {
+	if schemeOf(address) == "srt" {
+		return asSession((&srt.Dialer{Control: c.guard.Control}).DialPlay(ctx, address))
+	}
+	return asSession(rtmp.Dialer{Net: *c.guard.Dialer()}.Play(ctx, address))
+}
+
+// asSession is asSender for sources.
+func asSession[T pull.Session](s T, err error) (pull.Session, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // asSender keeps a nil pointer from becoming an interface that is not nil.
@@ -74,4 +91,32 @@ func (r restreams) Statuses(streamID string) []api.TargetStatus {
 		})
 	}
 	return out
+}
+
+// sources plugs the store into fetching.
+type sources struct{ store *store.Store }
+
+// Pulls implements pull.Sources.
+func (s sources) Pulls(ctx context.Context) ([]pull.Pull, error) {
+	rows, err := s.store.Pulls(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]pull.Pull, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, pull.Pull{StreamID: r.StreamID, URL: r.Source.URL, OnDemand: r.Source.OnDemand})
+	}
+	return out, nil
+}
+
+// pulls plugs fetching into the API.
+type pulls struct{ *pull.Puller }
+
+// pullStates are the API's names of the states.
+var pullStates = map[pull.State]string{pull.Idle: "idle", pull.Connecting: "connecting", pull.Live: "receiving", pull.Errored: "failing"}
+
+// Status implements api.Pulls.
+func (p pulls) Status(streamID string) (api.PullStatus, bool) {
+	s, ok := p.Statuses(streamID)
+	return api.PullStatus{State: pullStates[s.State], Since: s.Since, LastError: s.LastError, Attempts: s.Attempts}, ok
 }

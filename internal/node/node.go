@@ -22,6 +22,7 @@ import (
 	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/ingest"
+	"onair/internal/ingest/pull"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
 	"onair/internal/wire/srt"
@@ -37,6 +38,7 @@ type Node struct {
 	ingest   *ingest.Ingest
 	play     *play.Player
 	restream *play.Restreamer
+	pull     *pull.Puller
 	pack     *pack.Packer
 	doctor   *doctor.Doctor
 	rtmp     *rtmp.Server
@@ -109,6 +111,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.ingest.Run(publishers) })
 	g.Go(func() error { return n.doctor.Run(publishers) })
 	g.Go(func() error { return n.restream.Run(publishers) })
+	g.Go(func() error { return n.pull.Run(publishers) })
 	g.Go(func() error { return n.pack.Run(packagers) })
 	connections := n.listener
 	if n.short != nil {

@@ -4,15 +4,15 @@ import (
 	"context"
 	"net"
 
-	"onair/internal/control/auth"
 	"onair/internal/deliver/hls"
+	"onair/internal/deliver/play"
 	"onair/internal/hub"
 	"onair/internal/ingest"
 	"onair/internal/media"
 )
 
 // gate plugs auth into what asks for admission: ingest, play and HLS.
-type gate struct{ auth *auth.Auth }
+type gate struct{ *Node }
 
 // AdmitPublish implements ingest.Gate.
 func (g gate) AdmitPublish(ctx context.Context, protocol string, _ net.Addr, key string) (ingest.Grant, error) {
@@ -36,18 +36,27 @@ const pullProtocol = "pull"
 
 // AdmitPlay implements play.Gate.
 func (g gate) AdmitPlay(ctx context.Context, playbackID string) (string, error) {
-	return g.auth.StreamOf(ctx, playbackID)
+	return g.StreamOf(ctx, playbackID)
 }
 
-// StreamOf implements hls.Directory.
+// StreamOf implements hls.Directory. Somebody who asks for a stream whose source is
+// fetched on demand sets that going.
 func (g gate) StreamOf(ctx context.Context, playbackID string) (string, error) {
-	return g.auth.StreamOf(ctx, playbackID)
+	id, err := g.auth.StreamOf(ctx, playbackID)
+	if err != nil {
+		return "", err
+	}
+	if _, live := g.hub.Stream(id); !live {
+		g.pull.Wanted(id)
+	}
+	return id, nil
 }
 
 // streams plugs the hub into the API.
 type streams struct {
 	hub     *hub.Hub
 	viewers *hls.Handler
+	play    *play.Player
 }
 
 // Snapshot implements api.Streams.
@@ -63,4 +72,4 @@ func (s streams) Snapshot(id string) (hub.Snapshot, bool) {
 func (s streams) Kick(id string, err error) bool { return s.hub.Kick(id, err) }
 
 // Viewers implements api.Streams.
-func (s streams) Viewers(id string) int { return s.viewers.Viewers(id) }
+func (s streams) Viewers(id string) int { return s.viewers.Viewers(id) + s.play.Viewers(id) }
