@@ -295,7 +295,12 @@ func (p *plain) append(b []byte) error {
 	return nil
 }
 
-func (p *plain) end() ([]byte, error) { return p.out, nil }
+func (p *plain) end() ([]byte, error) {
+	if len(p.out) == 0 {
+		return nil, errShort
+	}
+	return p.out, nil
+}
 
 // vp8Parts is RFC 7741.
 type vp8Parts struct{ plain }

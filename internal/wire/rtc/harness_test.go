@@ -1,9 +1,7 @@
 package rtc
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -23,14 +21,11 @@ import (
 	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
-	"github.com/pion/webrtc/v4/pkg/media/ivfreader"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"onair/internal/fault"
 	"onair/internal/media"
-	"onair/internal/media/bitstream"
-	"onair/internal/media/mediatest"
 )
 
 func TestMain(m *testing.M) {
@@ -290,11 +285,9 @@ func (c severedConn) WriteTo(b []byte, to net.Addr) (int, error) {
 
 // senderOptions vary a sender.
 type senderOptions struct {
-	setting  func(*webrtc.SettingEngine)
-	drop     func(p *rtp.Header) bool // packets that are lost on the way
-	noNack   bool
-	codecs   func(*webrtc.MediaEngine) error
-	registry func(*interceptor.Registry)
+	setting func(*webrtc.SettingEngine)
+	drop    func(p *rtp.Header) bool // packets that are lost on the way
+	codecs  func(*webrtc.MediaEngine) error
 }
 
 // lossy drops packets as the network does.
@@ -334,9 +327,7 @@ func newSender(t *testing.T, o senderOptions) *sender {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !o.noNack {
-		reg.Add(responder)
-	}
+	reg.Add(responder)
 	if err := errors.Join(codecs(engine), webrtc.ConfigureSimulcastExtensionHeaders(engine),
 		webrtc.ConfigureTWCCHeaderExtensionSender(engine, reg)); err != nil {
 		t.Fatal(err)
@@ -459,56 +450,5 @@ func (s *sender) post(h *host, offer string) {
 	s.location, s.etag, s.answer = a.header.Get("Location"), a.header.Get("ETag"), a.body
 	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: a.body}); err != nil {
 		s.t.Fatalf("the answer is not understood: %v\n%s", err, a.body)
-	}
-}
-
-// annexB writes an access unit as a byte stream, with its parameter sets if it is a key.
-func annexB(t testing.TB, p *media.Packet) []byte {
-	t.Helper()
-	var out []byte
-	unit := func(n []byte) { out = append(append(out, 0, 0, 0, 1), n...) }
-	if p.Key {
-		for _, n := range parameterSets(t, p.Track) {
-			unit(n)
-		}
-	}
-	for n, err := range bitstream.NALUs(p.Data) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		unit(n)
-	}
-	return out
-}
-
-func parameterSets(t testing.TB, track *media.Track) [][]byte {
-	t.Helper()
-	if track.Codec == media.HEVC {
-		return [][]byte{mediatest.HEVCVPS(), mediatest.HEVCSPS(track.Width, track.Height, 30, 1), mediatest.HEVCPPS()}
-	}
-	// avcC: one SPS behind a 2-byte length at 6, then one PPS behind a count.
-	c := track.Config
-	n := int(binary.BigEndian.Uint16(c[6:]))
-	sps := c[8 : 8+n]
-	rest := c[8+n+1:]
-	m := int(binary.BigEndian.Uint16(rest))
-	return [][]byte{sps, rest[2 : 2+m]}
-}
-
-// ivf reads the frames of a shared file.
-func ivf(t testing.TB, name string) [][]byte {
-	t.Helper()
-	b := readShared(t, name)
-	r, _, err := ivfreader.NewWith(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out [][]byte
-	for {
-		f, _, err := r.ParseNextFrame()
-		if err != nil {
-			return out
-		}
-		out = append(out, f)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"testing"
 	"time"
 
@@ -15,15 +14,6 @@ import (
 	"onair/internal/media"
 	"onair/internal/media/mediatest"
 )
-
-func readShared(t testing.TB, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(mediatest.SharedFile(t, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // stage writes generated media to the tracks of a sender, at the pace of the clock.
 type stage struct {

@@ -33,7 +33,6 @@ type receiver struct {
 	heard   time.Time // when the last one did
 	aligned bool
 	master  *lane
-	held    int
 	queue   []*media.Packet
 
 	keyWanted bool

@@ -43,10 +43,9 @@ type PublishRequest struct {
 	refusal error
 	peer    *peer
 
-	// ended is closed by whoever ends the session, with the reason in cause.
+	// ended is closed by whoever ends the session.
 	ended  chan struct{}
 	endOne sync.Once
-	cause  error
 
 	keyWanted atomic.Bool
 	rx        *receiver
@@ -167,7 +166,7 @@ func (r *PublishRequest) Close(err error) {
 		return
 	}
 	r.closed = true
-	r.abort(nil)
+	r.abort()
 	r.server.unregister(r)
 	if r.ticker != nil {
 		r.ticker.Stop()
@@ -182,13 +181,8 @@ func (r *PublishRequest) Close(err error) {
 // finish is called when the handler returned.
 func (r *PublishRequest) finish() { r.Close(r.failed) }
 
-// abort makes ReadPacket return err, or the end if err is nil.
-func (r *PublishRequest) abort(err error) {
-	r.endOne.Do(func() {
-		r.cause = err
-		close(r.ended)
-	})
-}
+// abort makes ReadPacket return the end.
+func (r *PublishRequest) abort() { r.endOne.Do(func() { close(r.ended) }) }
 
 // ReadPacket implements media.Source. It returns io.EOF when the encoder ended the
 // session, by DELETE or by closing the connection, and a fault when it was lost.
@@ -225,9 +219,6 @@ func (r *PublishRequest) step(ctx context.Context) error {
 	case now := <-r.ticker.C:
 		return r.tick(now)
 	case <-r.ended:
-		if r.cause != nil {
-			return r.cause
-		}
 		return r.rest(io.EOF)
 	case <-r.peer.over:
 		return r.rest(r.end())

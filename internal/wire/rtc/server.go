@@ -124,7 +124,7 @@ func (s *Server) Run(ctx context.Context, h Handler) error {
 	s.mu.Unlock()
 	force := time.AfterFunc(stopTime, func() {
 		for _, r := range s.all() {
-			r.abort(nil)
+			r.abort()
 		}
 	})
 	defer force.Stop()

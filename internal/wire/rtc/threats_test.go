@@ -13,6 +13,7 @@ import (
 	"github.com/pion/stun/v4"
 	"github.com/pion/webrtc/v4"
 
+	"onair/internal/fault"
 	"onair/internal/media"
 )
 
@@ -104,10 +105,10 @@ func TestW2OtherCertificateThanAnnounced(t *testing.T) {
 	s := newSender(t, senderOptions{})
 	stage := newStage(ordinary, s.track(webrtc.MimeTypeH264, "v"), s.track(webrtc.MimeTypeOpus, "a"))
 	offer := s.offer()
-	print := lineOf(offer, "a=fingerprint:")
-	other := print[:len(print)-2] + map[bool]string{true: "00", false: "01"}[!strings.HasSuffix(print, "00")]
+	announced := lineOf(offer, "a=fingerprint:")
+	other := announced[:len(announced)-2] + map[bool]string{true: "00", false: "01"}[!strings.HasSuffix(announced, "00")]
 	begun := time.Now()
-	s.post(h, strings.ReplaceAll(offer, print, other))
+	s.post(h, strings.ReplaceAll(offer, announced, other))
 	stage.play(t, func() bool { return time.Since(begun) > time.Second })
 	if err := st.waitEnd(t); err == nil || time.Since(begun) > 5*time.Second {
 		t.Errorf("ended with %v after %v", err, time.Since(begun))
@@ -144,7 +145,9 @@ func TestW3ForeignClientHellosDisturbNobody(t *testing.T) {
 		s.track(webrtc.MimeTypeOpus, "a")
 		s.publish(h)
 		s.close()
-		st.waitEnd(t)
+		if err := st.waitEnd(t); err == nil {
+			t.Error("the session goes on")
+		}
 	}
 	close(stop)
 	<-done
@@ -286,7 +289,9 @@ func TestW7AbandonedOffers(t *testing.T) {
 	}
 	begun := time.Now()
 	for range taken {
-		st.waitEnd(t)
+		if err := st.waitEnd(t); !fault.Is(err, fault.Timeout) {
+			t.Fatalf("an abandoned session ended with %v", err)
+		}
 	}
 	for h.count(t, "onair_webrtc_sessions", "") > 0 || runtime.NumGoroutine() > goroutines+10 {
 		if time.Since(begun) > 10*time.Second {

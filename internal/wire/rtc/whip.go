@@ -193,10 +193,10 @@ func (s *Server) post(w http.ResponseWriter, hr *http.Request, t target) {
 	select {
 	case <-r.decided:
 	case <-hr.Context().Done():
-		r.abort(nil)
+		r.abort()
 		return
 	case <-timer.C:
-		r.abort(nil)
+		r.abort()
 		problem(w, fault.New(fault.Unavailable, "publish over WebRTC", "", "the server took no decision", "Try again in a moment"))
 		return
 	}
@@ -251,7 +251,7 @@ func (s *Server) delete(w http.ResponseWriter, r *http.Request, id string) {
 		return
 	}
 	s.unregister(q)
-	q.abort(nil)
+	q.abort()
 	w.WriteHeader(http.StatusOK)
 }
 
