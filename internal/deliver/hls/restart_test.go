@@ -193,7 +193,7 @@ func restart(t *testing.T, mode media.LatencyMode, length time.Duration) {
 	first.publish(mode)
 	all := linters{}
 	begin := time.Now()
-	live := newSource(t, mediatest.Options{FrameSize: 4000}).take(length)
+	live := newSource(t, mediatest.Options{FrameSize: 4000, AudioDelay: -60 * time.Millisecond}).take(length)
 	first.write(live, func() { all.check(t, first) })
 	killed := time.Since(begin)
 

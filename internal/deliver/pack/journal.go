@@ -171,7 +171,7 @@ func (b *builder) show(snap *Snapshot) {
 	b.shown++
 	snap.number = b.shown
 	j := b.s.journal
-	if j == nil || snap.Ended || !j.works() {
+	if j == nil || snap.Ended || !b.s.begun || !j.works() {
 		clear(b.notes)
 		b.notes = b.notes[:0]
 		b.r.publish(snap)
