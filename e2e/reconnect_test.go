@@ -159,7 +159,8 @@ func (w watched) outlives(t *testing.T, player string, c cut, limit time.Duratio
 	if wait := first.Sub(c.back); wait > before+limit {
 		t.Errorf("%s, %s: the new picture came after %v at a delay of %v", player, c.name, wait, before)
 	}
-	if after > 0 && after > before+3*time.Second {
+	// On a busy machine players stand still by themselves, and stay behind by as much.
+	if after > 0 && after > before+4*time.Second {
 		t.Errorf("%s, %s: the delay rose from %v to %v", player, c.name, before, after)
 	}
 }

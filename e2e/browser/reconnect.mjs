@@ -72,9 +72,18 @@ const s = follow("shaka");
 })().catch((e) => s.fatal.push("load: " + (e.code ?? "") + " " + e.message));
 
 const n = follow("native");
-n.video.addEventListener("error", () => n.fatal.push(n.video.error?.message ?? "error"));
-n.video.src = url;
-n.video.play().catch((e) => { if (e.name !== "AbortError") n.fatal.push(e.message); });
+const open = () => {
+  n.video.src = url;
+  n.video.play().catch(() => {});
+};
+n.video.addEventListener("error", () => {
+  const text = n.video.error?.message ?? "error";
+  n.errors.push(text);
+  // A stream that has just begun it sometimes does not take; later there is no second try.
+  if (n.frames.length > 10) n.fatal.push(text);
+  else setTimeout(open, 1000);
+});
+open();
 `;
 
 const files = {
