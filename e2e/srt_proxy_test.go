@@ -13,7 +13,8 @@ import (
 )
 
 // badNetwork carries UDP to a port, loses some datagrams both ways, and delays those to
-// the port. It returns the address to send to.
+// the port. It returns the address to send to. Goodbyes are not lost: without one the last
+// packets are waited for in vain, which is no fault of the repair.
 func badNetwork(t *testing.T, port string, loss float64, delay time.Duration) string {
 	t.Helper()
 	target := netip.MustParseAddrPort("127.0.0.1:" + port)
@@ -69,7 +70,8 @@ func badNetwork(t *testing.T, port string, loss float64, delay time.Duration) st
 					}
 				})
 			}
-			if !lost() {
+			goodbye := n >= 2 && b[0] == 0x80 && b[1] == 5 // SRT, table 1
+			if goodbye || !lost() {
 				select {
 				case line <- delayed{time.Now().Add(delay), bytes.Clone(b[:n]), back}:
 				default: // the way is full

@@ -19,6 +19,9 @@ const (
 	minNAK = 20 * time.Millisecond
 	// repairs is how many round trips a hole gets at least.
 	repairs = 3
+	// minReports is how often a loss is reported within the latency at least: a busy machine
+	// measures round trips that are too long to wait for.
+	minReports = 8
 	// lightACK is after how many packets one is acknowledged between two ticks (4.8.1).
 	lightACK = 64
 	// ackTimes is how many acknowledgements may be on their way; older ones measure nothing.
@@ -333,12 +336,12 @@ func (c *conn) sendACK(now time.Time) {
 	c.control(now, ctrlACK, 0, c.ackNumber, body)
 }
 
-// tick does what is due. It reports whether the connection goes on.
-func (c *conn) tick(now time.Time) bool {
+// tick does what is due.
+func (c *conn) tick(now time.Time) {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
-		return false
+		return
 	}
 	if silent := now.Sub(c.heard); silent > c.peerTimeout {
 		c.in.finish()
@@ -349,7 +352,7 @@ func (c *conn) tick(now time.Time) bool {
 	}
 	if c.closed {
 		c.flush()
-		return false
+		return
 	}
 	patience := c.rtt + 4*c.rttVar
 	c.in.giveUp(now, repairs*patience)
@@ -359,7 +362,7 @@ func (c *conn) tick(now time.Time) bool {
 	if c.in.next != c.acked || !c.ackAnswered && now.Sub(c.ackSent) > patience {
 		c.sendACK(now)
 	}
-	if every := max(patience/2, minNAK); now.Sub(c.lastNAK) >= every {
+	if every := max(min(patience/2, c.recvLatency/minReports), minNAK); now.Sub(c.lastNAK) >= every {
 		c.lastNAK = now
 		if list := c.in.losses(now, every); len(list) > 0 {
 			c.sendNAK(list, now)
@@ -375,7 +378,6 @@ func (c *conn) tick(now time.Time) bool {
 		c.control(now, ctrlKeepAlive, 0, 0, make([]byte, 4))
 	}
 	c.flush()
-	return true
 }
 
 // pump sends what may be sent and wakes a writer that waits.
@@ -417,9 +419,9 @@ func (c *conn) close() {
 }
 
 // drain waits until the peer has what was written and had the time to play it, at most
-// that long.
-func (c *conn) drain(ctx context.Context, limit time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// drainTime.
+func (c *conn) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	empty := func() bool {
 		c.mu.Lock()
@@ -435,7 +437,7 @@ func (c *conn) drain(ctx context.Context, limit time.Duration) {
 			return
 		}
 	}
-	play := time.NewTimer(min(c.peerDelay, limit))
+	play := time.NewTimer(min(c.peerDelay, drainTime))
 	defer play.Stop()
 	select {
 	case <-play.C:

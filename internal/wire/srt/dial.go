@@ -301,7 +301,7 @@ func (c *call) close() {
 		if c.conn != nil {
 			c.conn.close()
 		}
-		c.ep.pc.Close()
+		_ = c.ep.pc.Close() // an error means that it is closed
 		c.serving.Wait()
 	})
 }

@@ -34,7 +34,7 @@ func TestLossIsRepaired(t *testing.T) {
 							}
 							time.Sleep(2500 * time.Microsecond)
 						}
-						c.drain(t.Context(), drainTime)
+						c.drain(t.Context())
 						return nil
 					}
 					stop := serve(t, s, handler{

@@ -146,7 +146,7 @@ func (o *output) gone(err error) bool { return errors.Is(err, io.EOF) }
 func (o *output) finish(ctx context.Context) {
 	o.pack.ctx = ctx
 	if o.pack.flush() == nil && o.started {
-		o.conn.drain(ctx, drainTime)
+		o.conn.drain(ctx)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/datarhei/gosrt"
+	srt "github.com/datarhei/gosrt"
 
 	"onair/internal/fault"
 	"onair/internal/media"

@@ -185,7 +185,9 @@ func TestSlowPeer(t *testing.T) {
 		c.close()
 		e.call.close()
 		<-e.got
-		<-e.ended
+		if err := <-e.ended; err == nil {
+			t.Error("it ended without an error")
+		}
 		e.stop()
 	})
 }

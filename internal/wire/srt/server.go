@@ -102,7 +102,7 @@ func listenOn(cfg Config, pc packetConn, secrets Secrets, log *slog.Logger, reg 
 		s.ep.onHandshake = s.handshake
 		var err error
 		if s.cookie, err = srtnet.NewSYNCookie(pc.LocalAddr().String(), nil); err != nil {
-			pc.Close()
+			_ = pc.Close() // nothing was done with it
 			return nil, fault.Wrap(fault.Internal, opListen, cfg.Listen, err, "")
 		}
 	}

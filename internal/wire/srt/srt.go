@@ -14,11 +14,7 @@
 // Section numbers in comments are those of draft-sharabayko-srt-01.
 package srt
 
-import (
-	"strings"
-	"time"
-	"unicode"
-)
+import "time"
 
 const (
 	// minLatency is the shortest latency that can be configured.
@@ -53,17 +49,3 @@ const (
 	// minPassphrase and maxPassphrase are its lengths in bytes (6.1.4).
 	minPassphrase, maxPassphrase = 10, 80
 )
-
-// printable makes a text from outside fit for logs: at most n characters, no controls.
-func printable(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, s)
-	if r := []rune(s); len(r) > n {
-		return string(r[:n])
-	}
-	return s
-}

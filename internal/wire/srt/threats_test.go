@@ -71,7 +71,7 @@ func (e *established) write(t *testing.T, from, to int) {
 // finish closes the publisher and wants all that many payloads at the server.
 func (e *established) finish(t *testing.T, count int) {
 	t.Helper()
-	e.call.conn.drain(t.Context(), drainTime)
+	e.call.conn.drain(t.Context())
 	e.call.close()
 	got := <-e.got
 	if err := <-e.ended; !errors.Is(err, io.EOF) {
@@ -263,7 +263,9 @@ func TestS4Flood(t *testing.T) {
 			t.Errorf("%d goroutines became %d", goroutines, n)
 		}
 		<-e.got
-		<-e.ended
+		if err := <-e.ended; err == nil {
+			t.Error("it ended without an error")
+		}
 		e.call.close()
 		began := time.Now()
 		c, err := callIn(t.Context(), e.net, "10.0.0.3:1000", "streamid=publish:key", false)
@@ -272,7 +274,9 @@ func TestS4Flood(t *testing.T) {
 		}
 		c.close()
 		<-e.got
-		<-e.ended
+		if err := <-e.ended; err == nil {
+			t.Error("it ended without an error")
+		}
 		e.stop()
 	})
 }
@@ -307,7 +311,7 @@ func TestS5LostConclusion(t *testing.T) {
 		if err := c.conn.write(t.Context(), payload(0), time.Second); err != nil {
 			t.Error(err)
 		}
-		c.conn.drain(t.Context(), drainTime)
+		c.conn.drain(t.Context())
 		c.close()
 		if got := <-requests; len(got) != 1 || lost != 2 || len(requests) != 0 {
 			t.Errorf("%d payloads arrive, %d answers were lost, %d more requests", len(got), lost, len(requests))
@@ -428,7 +432,7 @@ func TestS8PoorNetwork(t *testing.T) {
 		if grown := int64(heap()) - int64(first); grown > 2<<20 {
 			t.Errorf("the heap grows by %d bytes", grown)
 		}
-		c.conn.drain(t.Context(), drainTime)
+		c.conn.drain(t.Context())
 		c.close()
 		if got := <-count; got < packets-5 {
 			t.Errorf("%d of %d payloads arrive", got, packets)
