@@ -60,10 +60,10 @@ async function ways(page, look) {
   await page.getByRole("tab", { name: "OBS", exact: true }).click();
 
   await page.getByRole("button", { name: "Add a service" }).click();
-  await page.getByLabel("Server", { exact: true }).fill("gopher://live.example.net/app");
+  await page.locator("#t-url").fill("gopher://live.example.net/app");
   await page.getByRole("button", { name: "Add service" }).click();
   await page.getByText("must begin with one of").waitFor();
-  await page.getByLabel("Server", { exact: true }).fill("rtmp://live.example.net/app");
+  await page.locator("#t-url").fill("rtmp://live.example.net/app");
   await page.getByLabel("Their stream key").fill("abcdefgh12345678");
   await page.getByRole("button", { name: "Add service" }).click();
   await page.getByText("key ****5678").waitFor();
