@@ -119,7 +119,7 @@ func TestDoctor(t *testing.T) {
 			not: []string{"video_frozen"},
 		},
 		{
-			name: "frozen, interlaced, rich, too loud", args: "-re -f lavfi -i testsrc2=size=320x180:rate=25,loop=loop=-1:size=1:start=0 -re -f lavfi -i sine=frequency=440:sample_rate=48000,volume=40dB,pan=stereo|c0=c0|c1=c0 " +
+			name: "frozen, interlaced, rich, too loud", args: "-re -f lavfi -i testsrc2=size=320x180:rate=25,loop=loop=-1:size=1:start=0 -re -f lavfi -i sine=frequency=440:sample_rate=48000,volume=34dB:precision=fixed,pan=stereo|c0=c0|c1=c0 " +
 				"-c:v libx264 -preset ultrafast -pix_fmt yuv444p -flags +ildct+ilme -x264-params interlaced=1 -bf 0 -g 50 -c:a aac -b:a 192k",
 			want: map[string]string{
 				"video_frozen": "unchanged_seconds", "interlaced": "codec", "profile_unsupported": "profile", "audio_clipping": "clipped_share peak_dbfs",

@@ -39,7 +39,7 @@ func soundEntries() []entry {
 		{
 			code: "audio_clipping", severity: Warning, raise: 0, clear: 0, check: checkClipping,
 			meaning:  "The sound is too loud and is cut off at full scale: it crackles.",
-			when:     "more than 0.2 % of the samples of a look stand at full scale, three or more in a row, in two looks after one another",
+			when:     "more than 0.3 % of the samples of a look stand within 0.1 dB of full scale, three or more in a row, in two looks after one another",
 			evidence: "`clipped_share`, `peak_dbfs`, `level_dbfs`",
 			fix: Fix{
 				OBS:     "Pull the fader down until the mixer stays in the yellow, or add a Limiter filter at −6 dB.",

@@ -31,7 +31,7 @@ const (
 	aloneBelow   = -60.0
 	besidesAbove = -45.0
 	// clippedAbove is the share of samples that stand at full scale in a row.
-	clippedAbove = 0.002
+	clippedAbove = 0.003
 	// blackBelow is the brightness, from 0 to 1, under which a picture is black, and
 	// blackShare the share of its pixels that must be nearly so.
 	blackBelow = 0.04
@@ -199,7 +199,7 @@ func (s still) same(o still) bool {
 
 // hear measures interleaved samples of 16 bits, big-endian.
 func hear(pcm []byte, channels int) sound {
-	const full = 32700 // a coded and decoded sample seldom hits 32767 exactly
+	const full = 32400 // -0.1 dBFS: coding moves what was cut off to either side of full scale
 	s := sound{channels: make([]float64, channels)}
 	samples, clipped := 0, 0
 	var peak int

@@ -307,7 +307,7 @@ func TestFFmpeg(t *testing.T) {
 	if s := listen("sine=frequency=440:sample_rate=48000,volume=4,pan=stereo|c0=c0|c1=0*c0", "-c:a", "libopus"); s.channels[0] < besidesAbove || s.channels[1] > aloneBelow {
 		t.Errorf("the left alone is heard as %+v", s)
 	}
-	if s := listen("sine=frequency=440:sample_rate=48000,volume=40dB", "-c:a", "aac", "-b:a", "192k"); s.clipped <= clippedAbove {
+	if s := listen("sine=frequency=440:sample_rate=48000,volume=34dB:precision=fixed,pan=stereo|c0=c0|c1=c0", "-c:a", "aac", "-b:a", "192k"); s.clipped <= clippedAbove {
 		t.Errorf("clipped sound is heard as %+v", s)
 	}
 	look := func(filter string, args ...string) still {
