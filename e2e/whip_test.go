@@ -47,7 +47,7 @@ func TestBrowserPublishes(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &c); err != nil {
 			t.Fatalf("%v in %q", err, out)
 		}
-		if c.FirstSegmentMs > 6000 {
+		if c.FirstSegmentMs > 4000 {
 			t.Errorf("the first segment came after %d ms", c.FirstSegmentMs)
 		}
 		if c.Best.Height < 720 || len(c.Resolutions) == 0 {

@@ -124,6 +124,9 @@ type Track struct {
 	CodecString string
 	// Language is a BCP 47 tag; empty if not told.
 	Language string
+	// KeyInterval is how often key frames come, where the source is asked for them and so
+	// knows beforehand; 0 if only time will tell.
+	KeyInterval time.Duration
 	// Rendition names the feed of its stream that the track belongs to, such as "720p",
 	// when a publisher sends several renditions of one picture; empty is the source's feed.
 	Rendition string

@@ -41,6 +41,8 @@ const (
 	// startAudioOnly is how much audio without a picture makes an audio-only stream, and
 	// startAnnounced the same where the publisher announced a video track.
 	startAudioOnly = 3 * time.Second
+	// startKnown is how much picture is enough where the distance of key frames is known.
+	startKnown     = 500 * time.Millisecond
 	startAnnounced = 10 * time.Second
 	// holdSecondary is how far a secondary track may run ahead of the leading one before
 	// it no longer waits to learn where the next segment begins, and secondaryWait how far

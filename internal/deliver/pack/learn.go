@@ -15,6 +15,7 @@ type plan struct {
 	group   time.Duration // longest distance of key frames seen
 	target  int           // EXT-X-TARGETDURATION in seconds
 	video   bool          // pictures lead
+	early   bool          // key frames are asked for: one comes a second after the first
 	late    time.Duration // by how much the first packet came later than those behind it
 	// cadence holds the distances of a track's packets, by track.
 	cadence map[trackKey][]time.Duration
@@ -52,6 +53,7 @@ type learner struct {
 	group    time.Duration
 	track    *media.Track
 	audio    map[int]span
+	early    bool
 }
 
 type span struct{ first, last time.Duration }
@@ -115,6 +117,10 @@ func (l *learner) addVideo(p *media.Packet, at time.Duration) bool {
 		l.group = max(l.group, at-l.lastKey)
 		l.lastKey = at
 	}
+	if known := p.Track.KeyInterval; known > 0 && at-l.firstKey >= startKnown {
+		l.group, l.early = max(l.group, known), true
+		return true
+	}
 	return p.Key && at-l.firstKey >= l.segment-jitter || at-l.firstKey >= l.cfg.MaxGroup || l.bytes > maxStartBytes
 }
 
@@ -128,7 +134,7 @@ const jitter = 10 * time.Millisecond
 
 // plan makes the plan from what was collected.
 func (l *learner) plan() *plan {
-	p := &plan{segment: l.segment, part: l.part, group: l.group, video: l.hasVideo, cadence: map[trackKey][]time.Duration{}}
+	p := &plan{segment: l.segment, part: l.part, group: l.group, video: l.hasVideo, early: l.early, cadence: map[trackKey][]time.Duration{}}
 	// The group that had not ended counts for what was seen of it: beyond the longest
 	// one, segments are cut between key frames.
 	longest := max(l.segment, l.group, min(l.cfg.MaxGroup, l.lastDTS-l.lastKey))

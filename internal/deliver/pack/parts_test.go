@@ -135,3 +135,31 @@ func TestFirstSegmentIsNotHeldBack(t *testing.T) {
 	}
 	t.Error("there was no segment")
 }
+
+// TestKnownKeyIntervalStartsAtOnce: a source that is asked for its key frames need not be
+// watched for a whole group before its first part is shown.
+func TestKnownKeyIntervalStartsAtOnce(t *testing.T) {
+	for interval, want := range map[time.Duration]time.Duration{0: 2 * time.Second, 2 * time.Second: startKnown} {
+		l := newLearner(DefaultConfig(), media.LatencyLow, true)
+		var known *media.Track
+		for _, p := range generate(t, mediatest.Options{Duration: 10 * time.Second, GOP: 60, NoAudio: true}) {
+			if known == nil {
+				track := *p.Track
+				track.KeyInterval = interval
+				known = &track
+			}
+			q := *p
+			q.Track = known
+			if !l.add(&q) {
+				continue
+			}
+			if at := q.Track.Duration(q.DTS); at < want || at > want+50*time.Millisecond {
+				t.Errorf("key interval %v: enough is known after %v, want %v", interval, at, want)
+			}
+			if plan := l.plan(); plan.target != 3 || plan.group != 2*time.Second {
+				t.Errorf("key interval %v: target %d, group %v", interval, plan.target, plan.group)
+			}
+			break
+		}
+	}
+}

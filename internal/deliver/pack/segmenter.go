@@ -252,6 +252,9 @@ func (s *segmenter) cutsAt(b *builder, f *frame) bool {
 	if length >= s.plan.segment-jitter || !b.open.Independent {
 		return true
 	}
+	if s.plan.early && s.next == s.first+1 && length >= time.Second-jitter {
+		return true // viewers wait for the first segment
+	}
 	// A key frame before its time, as at a change of scene. If the next one may be too
 	// late for this segment, the segment ends here.
 	return length >= time.Second && length+s.group > s.plan.limit()

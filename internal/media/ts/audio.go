@@ -244,7 +244,7 @@ func (s *stream) parametersOf(r *Reader, head []byte, frame []byte, t func() (me
 	if err != nil {
 		r.stats.Damaged++
 		if s.track == nil {
-			s.refuse(r, s.name, refused(s.name, err.Error()))
+			s.refuse(r, s.name, refused(s.name+": "+err.Error()))
 		}
 		return false
 	}

@@ -77,6 +77,9 @@ var streamTypes = map[byte]struct {
 	0xea: {skipped, "VC-1"},
 }
 
+// privateData names a stream of which nothing is told.
+const privateData = "private data"
+
 // registrations are the format identifiers that say what a stream of private type is.
 var registrations = map[string]struct {
 	coding coding
@@ -140,5 +143,5 @@ func (e element) classifyPrivate() (coding, string) {
 	if ext := e.descriptor(0x7f); len(ext) > 1 && ext[0] == 0x80 {
 		return opus, "Opus"
 	}
-	return data, "private data"
+	return data, privateData
 }

@@ -137,9 +137,22 @@ func (r *Reader) end() error {
 		return err
 	}
 	if r.current == 0 {
-		return broken("it ends without a programme map")
+		return r.unmapped()
 	}
 	return io.EOF
+}
+
+// unmapped says what was missing of a stream that ended before anything could be read.
+func (r *Reader) unmapped() error {
+	switch {
+	case r.silence == 0:
+		return fault.New(fault.Invalid, "read MPEG-TS", "", "nothing came before it ended",
+			"Read what the encoder itself said: some connect first and find out afterwards that they cannot send.")
+	case r.programs == nil:
+		return broken(fmt.Sprintf("it ended after %d packets, before its programme list (PAT)", r.silence))
+	default:
+		return broken(fmt.Sprintf("it ended after %d packets, before its programme map (PMT)", r.silence))
+	}
 }
 
 func (r *Reader) packet(b []byte) error {
@@ -387,8 +400,7 @@ func (r *Reader) usable() error {
 			return s.cause
 		}
 	}
-	return fault.New(fault.Unsupported, "read MPEG-TS", "", "it carries "+strings.Join(names, ", "),
-		"Send H.264 or HEVC, and AAC, Opus, AC-3, E-AC-3 or MP3.")
+	return refused("it carries " + strings.Join(names, ", "))
 }
 
 // clock unwraps the 33-bit counter over all streams.

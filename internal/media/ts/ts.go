@@ -16,6 +16,8 @@
 package ts
 
 import (
+	"strings"
+
 	"onair/internal/fault"
 )
 
@@ -53,7 +55,10 @@ func broken(cause string) error {
 	return fault.New(fault.Invalid, "read MPEG-TS", "", cause, "")
 }
 
-func refused(what, cause string) error {
-	return fault.New(fault.Unsupported, "read MPEG-TS", "", what+": "+cause,
-		"Send H.264 or HEVC, and AAC, Opus, AC-3, E-AC-3 or MP3.")
+func refused(cause string) error {
+	hint := "Send H.264 or HEVC, and AAC, Opus, AC-3, E-AC-3 or MP3."
+	if strings.Contains(cause, privateData) {
+		hint += " Some encoders put AV1 and VP9 into MPEG-TS without a name, which nobody can read: send those over RTMP or WebRTC."
+	}
+	return fault.New(fault.Unsupported, "read MPEG-TS", "", cause, hint)
 }

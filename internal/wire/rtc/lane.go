@@ -51,11 +51,12 @@ type unit struct {
 
 // lane is one track: what the streams of one m-line, and one rid of it, become.
 type lane struct {
-	id    int
-	rid   string
-	codec media.Codec
-	track *media.Track
-	wait  time.Duration
+	id          int
+	rid         string
+	codec       media.Codec
+	track       *media.Track
+	wait        time.Duration
+	keyInterval time.Duration // how often key frames are asked for
 
 	ssrc    uint32
 	jitter  jitter
@@ -68,6 +69,7 @@ type lane struct {
 	// Pictures.
 	waitKey bool
 	keyAt   time.Time // when the last key frame came, or the stream began
+	keys    int       // key frames since the stream began
 	beganAt time.Time
 	askedAt time.Time
 	ask     bool // a key frame is needed now
@@ -86,8 +88,10 @@ type lane struct {
 	depth     int     // how many pictures one may be late
 }
 
-func newLane(id int, rid string, codec media.Codec, wait time.Duration, dropped func(string)) *lane {
-	l := &lane{id: id, rid: rid, codec: codec, wait: wait, dropped: dropped}
+// newLane returns a lane that waits as long for what is repaired, and whose pictures are
+// asked for a key frame at each keyInterval.
+func newLane(id int, rid string, codec media.Codec, wait, keyInterval time.Duration, dropped func(string)) *lane {
+	l := &lane{id: id, rid: rid, codec: codec, wait: wait, keyInterval: keyInterval, dropped: dropped}
 	if codec == media.Opus {
 		l.wait = min(wait, maxSoundWait)
 		l.track = opusTrack(id)
@@ -123,7 +127,7 @@ func (l *lane) begin(ssrc uint32, codec media.Codec, nack bool, now time.Time) {
 		rate = videoRate
 		l.codec = codec
 		l.parts = newAssembler(codec)
-		l.waitKey, l.ask, l.keyAt, l.beganAt = true, false, now, now
+		l.waitKey, l.ask, l.keyAt, l.beganAt, l.keys = true, false, now, now, 0
 		if l.track != nil && l.track.Codec != codec {
 			l.track = &media.Track{ID: l.id, Version: l.track.Version, Codec: codec, Timescale: videoRate}
 		}
@@ -210,6 +214,7 @@ func (l *lane) picture(f frame, ext int64, arrived time.Time) {
 	}
 	if key {
 		l.waitKey, l.ask, l.keyAt = false, false, arrived
+		l.keys++
 	} else if l.waitKey {
 		drop(brokenNoKey)
 		return
@@ -239,7 +244,7 @@ func (l *lane) describe(t *media.Track, data, params []byte, key bool) (*media.T
 	if bytes.Equal(d.Config, t.Config) && d.Width == t.Width && d.Height == t.Height && t.CodecString != "" {
 		return nil, true
 	}
-	d.Version = t.Version + 1
+	d.Version, d.KeyInterval = t.Version+1, l.keyInterval
 	return d, true
 }
 
@@ -302,7 +307,10 @@ func (l *lane) wants(now time.Time, interval time.Duration) bool {
 		return false
 	}
 	// At the interval, and not before: segments are as long as that, and end at the first
-	// key frame from there on.
+	// key frame from there on. Only the first segment, which viewers wait for, is shorter.
+	if l.keys < 2 {
+		interval = min(interval, minKeyRequest)
+	}
 	return l.ask || l.waitKey && now.Sub(l.beganAt) >= firstKeyTime || now.Sub(l.keyAt) >= interval
 }
 

@@ -70,7 +70,7 @@ func (r *receiver) lane(codec media.Codec, rid string) *lane {
 	if !video {
 		id = 2*n + 2
 	}
-	l := newLane(id, rid, codec, r.cfg.RepairTime, r.dropped)
+	l := newLane(id, rid, codec, r.cfg.RepairTime, r.cfg.KeyInterval, r.dropped)
 	r.lanes = append(r.lanes, l)
 	return l
 }

@@ -346,8 +346,8 @@ func TestKeyFramesAreAskedFor(t *testing.T) {
 			t.Errorf("asked at %v and %v", d.plis[i-1], d.plis[i])
 		}
 	}
-	if d.plis[0] != 2*time.Second {
-		t.Errorf("a stream that begins with a key frame is asked for one after %v", d.plis[0])
+	if d.plis[0] != time.Second {
+		t.Errorf("a stream that begins with a key frame is asked for the one that ends the first segment after %v", d.plis[0])
 	}
 }
 
@@ -392,7 +392,7 @@ func TestAnotherStreamInPlaceOfTheFirst(t *testing.T) {
 }
 
 func TestPicturesOutOfOrder(t *testing.T) {
-	l := newLane(1, "", media.H264, time.Second, func(string) {})
+	l := newLane(1, "", media.H264, time.Second, 2*time.Second, func(string) {})
 	last := int64(-1)
 	for i := range int64(10) {
 		for _, pts := range []int64{i*9000 + 9000, i*9000 + 3000, i*9000 + 6000} {
