@@ -14,6 +14,7 @@ const (
 	keyNotRegular  = 0.25 // of the mean, below which deviation in seconds does not matter
 	fpsLow         = 0.90 // of the declared rate
 	fpsVaries      = 0.15
+	fpsFew         = 5.0 // with fewer frames one more or less in a second says nothing
 	framesMissing  = 0.01
 	changeShown    = time.Minute
 	unchangedAfter = 20.0 // seconds, for black and frozen pictures
@@ -101,7 +102,7 @@ func pictureEntries() []entry {
 		{
 			code: "fps_unstable", severity: Info, raise: 5 * time.Second, clear: 15 * time.Second, check: checkFPSUnstable,
 			meaning:  "The frame rate goes up and down, and motion looks uneven.",
-			when:     "the frame rates of the last seconds deviate by more than 15 %",
+			when:     "the frame rates of the last seconds deviate by more than 15 %, from 5 frames a second on",
 			evidence: "`variation`, `frame_rate`, `track`",
 			fix: Fix{
 				OBS:     "Give OBS a share of the graphics card: run it as administrator, limit the game's frame rate.",
@@ -239,7 +240,7 @@ func checkFPSLow(e *exam) verdict {
 
 func checkFPSUnstable(e *exam) verdict {
 	return each(e.video, func(r *reading) verdict {
-		if !known(r.fpsVariation) || !known(r.fps) {
+		if !known(r.fpsVariation) || !known(r.fps) || r.fps < fpsFew {
 			return unclear
 		}
 		if r.fpsVariation <= fpsVaries {

@@ -45,10 +45,12 @@ func (s *staged) listen(ctx context.Context, packets []*media.Packet) (sound, er
 }
 
 func (s *staged) look(ctx context.Context, key *media.Packet) (still, error) {
+	// Nobody waits for the end of a look while holding the lock: in fake time it would
+	// never come.
 	s.mu.Lock()
-	block := s.block
+	block, seen, err := s.block, s.still, s.err
 	s.looks++
-	defer s.mu.Unlock()
+	s.mu.Unlock()
 	if !key.Key || key.Track.Kind() != media.Video {
 		return nil, errors.New("no key frame")
 	}
@@ -56,7 +58,7 @@ func (s *staged) look(ctx context.Context, key *media.Packet) (still, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return s.still, s.err
+	return seen, err
 }
 
 func plain(v byte) still { return bytes.Repeat([]byte{v}, stillWidth*stillHeight) }
