@@ -48,6 +48,7 @@ var allowed = map[string][]string{
 	"deliver/shortcut": {"deliver/hls", "deliver/pack", "hub", "media", "event", "fault"},
 	"deliver/play":     {"hub", "media", "event", "fault"},
 	"testcard":         {"media", "media/fmp4", "fault"},
+	"slate":            {"media", "media/fmp4", "fault"},
 	// L3': the API and the pages: snapshots and services only.
 	"control/api": {"hub", "media", "control/auth", "control/doctor", "control/store", "event", "fault"},
 	"control/web": {"fault"},
@@ -58,7 +59,7 @@ var allowed = map[string][]string{
 // thirdParty says which package alone may import a module whose types stay inside it.
 var thirdParty = map[string][]string{
 	"github.com/bluenviron/gortmplib":   {"wire/rtmp"},
-	"github.com/bluenviron/mediacommon": {"media/bitstream", "media/mediatest", "media/ts"},
+	"github.com/bluenviron/mediacommon": {"media/bitstream", "media/mediatest"},
 	"github.com/datarhei/gosrt":         {"wire/srt"},
 	"github.com/pion":                   {"wire/rtc"},
 	"github.com/Eyevinn/mp4ff":          {"media/fmp4", "deliver/pack"},

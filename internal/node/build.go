@@ -20,6 +20,7 @@ import (
 	"onair/internal/hub"
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
+	"onair/internal/slate"
 	"onair/internal/wire/guard"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
@@ -56,6 +57,13 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	n.ingest = ingest.New(cfg.Ingest, gate, n.hub, n.bus, n.log, reg)
 	publishers := newPublishers(n.hub, n.doctor)
 	n.ingest.SetMonitor(publishers)
+	if cfg.Slate.File != "" {
+		picture, err := slate.New(ctx, cfg.Slate)
+		if err != nil {
+			return err
+		}
+		n.ingest.SetSlate(picture)
+	}
 	n.play = play.New(cfg.Play, gate, n.hub, n.log, reg)
 	call := caller{guard.New(cfg.AllowPrivate)}
 	n.restream = play.NewRestreamer(cfg.Restream, n.hub, targets{n.store}, call.send, n.log, reg)

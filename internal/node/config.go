@@ -20,6 +20,7 @@ import (
 	"onair/internal/hub"
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
+	"onair/internal/slate"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
 	"onair/internal/wire/srt"
@@ -46,6 +47,7 @@ type Config struct {
 	SRT      srt.Config          `embed:""`
 	RTC      rtc.Config          `embed:""`
 	Ingest   ingest.Config       `embed:""`
+	Slate    slate.Config        `embed:""`
 	Pull     pull.Config         `embed:""`
 	API      api.Config          `embed:""`
 	Doctor   doctor.Config       `embed:""`
@@ -67,6 +69,7 @@ func DefaultConfig() Config {
 		SRT:                srt.DefaultConfig(),
 		RTC:                rtc.DefaultConfig(),
 		Ingest:             ingest.DefaultConfig(),
+		Slate:              slate.DefaultConfig(),
 		Pull:               pull.DefaultConfig(),
 		API:                api.DefaultConfig(),
 		Doctor:             doctor.DefaultConfig(),
