@@ -143,6 +143,46 @@ func TestSlowPictures(t *testing.T) {
 	})
 }
 
+// TestBursts: an encoder that sends 0.75 s at once, as ffmpeg does with a file that has its
+// pictures and its sound in turns, is not silent.
+func TestBursts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t)
+		steps := live(mediatest.Options{Duration: 10 * time.Second, GOP: 300})
+		var wait, gone time.Duration
+		for i := range steps {
+			gone += steps[i].after
+			wait += steps[i].after
+			steps[i].after = 0
+			if gone >= 750*time.Millisecond {
+				steps[i].after, wait, gone = wait, 0, 0
+			}
+		}
+		done := r.serve(t.Context(), &request{key: "good", steps: append(steps, step{after: wait, err: errReset})})
+		r.view()
+		if err := <-done; err != errReset {
+			t.Error(err)
+		}
+		got := r.end()
+		for id, want := range map[int]int{mediatest.VideoID: 295, mediatest.AudioID: 460} {
+			n := 0
+			for _, p := range got[id] {
+				if len(p.Data) > 4 {
+					n++
+				}
+			}
+			if n < want {
+				t.Errorf("track %d: %d packets of the publisher", id, n)
+			}
+		}
+		for _, p := range got[mediatest.VideoID][1:] {
+			if p.Key {
+				t.Errorf("filler at %v", p.Track.Duration(p.DTS))
+			}
+		}
+	})
+}
+
 func TestRenditions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t)

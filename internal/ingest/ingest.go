@@ -208,6 +208,7 @@ func (s *session) run(parent context.Context) error {
 		s.refused(s.request, s.grant.StreamID, err)
 		return err
 	}
+	joined := time.Now()
 	// The stream may have been disabled or deleted, or its key renewed, while its tracks
 	// were being learned: whoever did that found no publication to end.
 	if _, err := s.gate.AdmitPublish(ctx, s.request.Protocol(), s.request.Peer(), s.request.Key()); err != nil {
@@ -227,10 +228,30 @@ func (s *session) run(parent context.Context) error {
 		}
 	})
 	err = explain(parent, ctx, media.Copy(ctx, s, tapped{s.request, s.tap}))
+	if errors.Is(err, io.EOF) {
+		s.stay(ctx, brief-time.Since(joined))
+	}
 	s.desk.leave(s, err)
 	cancel(nil)
 	watch.Wait()
 	return err
+}
+
+// brief is how long a broadcast is on the air at least, however short it was: whoever
+// watches for streams gets to see it. It is less than the silence that is filled.
+const brief = 600 * time.Millisecond
+
+// stay waits for that long, or until the stream is over.
+func (s *session) stay(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // tapped is a publisher that a Monitor watches.

@@ -209,22 +209,48 @@ func TestNoMedia(t *testing.T) {
 }
 
 func TestEndBeforeMedia(t *testing.T) {
+	video, _ := rtmpTracks()
+	picture := step{packet: &media.Packet{Track: video}}
 	unsupported := fault.New(fault.Unsupported, "publish", "", "the codec Speex cannot be carried", "Use AAC")
 	for name, tt := range map[string]struct {
-		err  error
-		want error
-	}{"stopped": {io.EOF, nil}, "lost": {errReset, errReset}, "unknown codec": {unsupported, unsupported}} {
+		steps []step
+		want  string
+	}{
+		"stopped":       {[]step{{err: io.EOF}}, "stopped before it sent sound or pictures"},
+		"no key frame":  {[]step{picture, picture, {err: io.EOF}}, "stopped after 2 pictures, and none of them was a key frame"},
+		"lost":          {[]step{{err: errReset}}, errReset.Error()},
+		"unknown codec": {[]step{{err: unsupported}}, unsupported.Error()},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStation(t, time.Minute)
-			r := &request{key: "good", steps: []step{{err: tt.err}}}
-			if err := s.Serve(t.Context(), r); err != tt.want || r.reason != tt.want || !r.closed {
+			r := &request{key: "good", steps: tt.steps}
+			if err := s.Serve(t.Context(), r); err == nil || !strings.Contains(err.Error(), tt.want) || r.reason != err || !r.closed {
 				t.Errorf("Serve returned %v, the encoder was told %v; want %v", err, r.reason, tt.want)
+			}
+			if diff := cmp.Diff([]string{"live_stream.connected", "ingest.refused"}, s.eventNames()); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
 			}
 			if _, ok := s.hub.Stream("ls_1"); ok {
 				t.Error("there is a stream")
 			}
 		})
 	}
+}
+
+// Whoever watches for streams gets to see one that ended as soon as its tracks were known.
+func TestShortBroadcast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t)
+		done := r.serve(t.Context(), &request{key: "good", steps: append(live(mediatest.Options{Duration: 300 * time.Millisecond, NoAudio: true}), step{err: io.EOF}, step{err: io.EOF})})
+		time.Sleep(500 * time.Millisecond)
+		r.view()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if got := r.end(); len(got[mediatest.VideoID]) != 9 {
+			t.Errorf("%d pictures came", len(got[mediatest.VideoID]))
+		}
+	})
 }
 
 func TestLossAndReturn(t *testing.T) {

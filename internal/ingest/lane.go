@@ -20,6 +20,8 @@ const (
 	overlap = 500 * time.Millisecond
 	// lateFor is how long one track may be behind its filler before it is moved by itself.
 	lateFor = time.Second
+	// longestBurst is how much media that came at once is waited for.
+	longestBurst = 2 * time.Second
 	// longestHole is the longest hole in the sound that is filled at once.
 	longestHole = 15 * time.Second
 )
@@ -36,6 +38,11 @@ type lane struct {
 	sample []byte
 	moved  int64
 	usual  int64 // ticks of a packet
+	// A burst is what came since burstAt, its first packet stands at burstFrom, and ahead is
+	// by how much more media it has than time has passed.
+	burstAt   time.Time
+	burstFrom time.Duration
+	ahead     time.Duration
 	// filled is set when filler came after the publisher's last packet.
 	filled  bool
 	needKey bool
@@ -46,9 +53,19 @@ type lane struct {
 }
 
 // patience is how long the lane may be silent before it is filled: pictures that come
-// slowly are no silence.
+// slowly are no silence, and neither is what follows media that came all at once, as from
+// an encoder that sends a second of pictures and then a second of sound.
 func (l *lane) patience() time.Duration {
-	return max(starved, 3*min(l.track.Duration(l.usual), time.Second))
+	return max(starved, 3*min(l.track.Duration(l.usual), time.Second)) + min(l.ahead, longestBurst)
+}
+
+// heard takes in when a publisher's packet came.
+func (l *lane) heard(at time.Duration, now time.Time) {
+	l.arrived = now
+	if now.Sub(l.burstAt) >= burst || at < l.burstFrom {
+		l.burstAt, l.burstFrom = now, at
+	}
+	l.ahead = max(0, at-l.burstFrom-now.Sub(l.burstAt))
 }
 
 // allowance is a count that refills with time.
@@ -181,7 +198,8 @@ func (d *desk) put(s *session, p *media.Packet) error {
 		}
 	}
 	l.wrote(q)
-	l.arrived, l.filled, l.late = s.arrived, false, time.Time{}
+	l.heard(q.Track.Duration(q.DTS), s.arrived)
+	l.filled, l.late = false, time.Time{}
 	if q.Track.Kind() == media.Audio {
 		l.sample = q.Data
 	} else if q.Key {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // After Config.MediaTimeout without anything else it ends ctx, whose cause says why.
 func (s *session) learn(ctx context.Context, cancel context.CancelCauseFunc) ([]*media.Packet, error) {
 	var l lesson
+	useless := 0 // pictures before a key frame
 	timer := time.AfterFunc(s.cfg.MediaTimeout, func() {
 		cancel(fault.New(fault.Timeout, "publish", "",
 			"no sound and no key frame came within "+s.cfg.MediaTimeout.String(),
@@ -28,10 +30,13 @@ func (s *session) learn(ctx context.Context, cancel context.CancelCauseFunc) ([]
 			// A short broadcast. The end comes again after what was read.
 			s.metrics.learned.WithLabelValues("end").Inc()
 			return l.packets, nil
+		case errors.Is(err, io.EOF):
+			return nil, endedEarly(useless)
 		case err != nil:
 			return nil, err
 		}
 		if !l.add(p) {
+			useless++
 			continue
 		}
 		timer.Stop()
@@ -40,6 +45,16 @@ func (s *session) learn(ctx context.Context, cancel context.CancelCauseFunc) ([]
 			return l.packets, nil
 		}
 	}
+}
+
+// endedEarly is why a broadcast that ended was never on the air; pictures is how many came.
+func endedEarly(pictures int) error {
+	if pictures == 0 {
+		return fault.New(fault.Invalid, "publish", "", "the encoder stopped before it sent sound or pictures",
+			"Read what the encoder itself said: some connect first and find out afterwards that they cannot send")
+	}
+	return fault.New(fault.Invalid, "publish", "", fmt.Sprintf("the encoder stopped after %d pictures, and none of them was a key frame", pictures),
+		"Set the encoder's keyframe interval to 1 or 2 seconds")
 }
 
 // lesson is what is known of a publisher so far.

@@ -93,9 +93,9 @@ func TestEndsTooSoon(t *testing.T) {
 	good, _ := stream(t, mediatest.Options{Duration: time.Second})
 	for want, b := range map[string][]byte{
 		"nothing came": nil,
-		"after 5 packets, before its programme list (PAT)":   good[2*188 : 7*188],
-		"after 1 packets, before its programme map (PMT)": good[:188],
-		"after 3 packets, before its programme map (PMT)": append(bytes.Clone(good[:188]), good[2*188:4*188]...),
+		"after 5 packets, before its programme list (PAT)": good[2*188 : 7*188],
+		"after 1 packets, before its programme map (PMT)":  good[:188],
+		"after 3 packets, before its programme map (PMT)":  append(bytes.Clone(good[:188]), good[2*188:4*188]...),
 	} {
 		got, err := read(ts.NewReader(bytes.NewReader(b)))
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) || len(got) > 0 {
