@@ -59,7 +59,7 @@ var allowed = map[string][]string{
 // thirdParty says which package alone may import a module whose types stay inside it.
 var thirdParty = map[string][]string{
 	"github.com/bluenviron/gortmplib":   {"wire/rtmp"},
-	"github.com/bluenviron/mediacommon": {"media/bitstream", "media/mediatest"},
+	"github.com/bluenviron/mediacommon": {"media/bitstream", "media/mediatest", "media/ts"},
 	"github.com/datarhei/gosrt":         {"wire/srt"},
 	"github.com/pion":                   {"wire/rtc"},
 	"github.com/Eyevinn/mp4ff":          {"media/fmp4", "deliver/pack"},
