@@ -18,7 +18,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"onair/internal/control/store"
 	"onair/internal/fault"
+	"onair/internal/media"
 	"onair/internal/media/mediatest"
 	"onair/internal/wire/rtmp"
 )
@@ -220,18 +222,31 @@ func TestKeysAreNotInTheLog(t *testing.T) {
 // TestThreeHundredBroadcasts leaves memory and goroutines where they were.
 func TestThreeHundredBroadcasts(t *testing.T) {
 	h := serve(t)
-	demo, err := h.DemoStream(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	// Streams side by side, for a broadcast takes its time however short it is.
+	const abreast = 20
+	var keys []string
+	for range abreast {
+		l, err := h.store.CreateLiveStream(t.Context(), store.LiveStream{LatencyMode: string(media.LatencyLow), ReconnectWindow: time.Minute}, []store.Policy{store.Public})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, l.StreamKey)
 	}
 	cycle := func(n int) {
-		for range n {
-			p, err := h.publish(demo.StreamKey, 500*time.Millisecond)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p.Close()
+		var publishers sync.WaitGroup
+		for _, key := range keys {
+			publishers.Go(func() {
+				for range n / abreast {
+					p, err := h.publish(key, 500*time.Millisecond)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					p.Close()
+				}
+			})
 		}
+		publishers.Wait()
 		h.waitIdle()
 	}
 	cycle(20)
