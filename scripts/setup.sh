@@ -13,6 +13,9 @@ rtmpdump    rtmpdump        rtmpdump                          rtmpdump
 nginx       nginx           nginx-light                       nginx
 postgres    pg_ctl          postgresql                        postgresql@15
 slowhttp    slowhttptest    slowhttptest                      slowhttptest
+srt         srt-live-transmit srt-tools                       srt
+obs         obs             obs-studio                        -
+xvfb        Xvfb            xvfb                              -
 '
 
 # Debian keeps some servers outside an ordinary PATH.
