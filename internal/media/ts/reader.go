@@ -38,6 +38,8 @@ type Reader struct {
 	stats  Stats
 	// held is how many bytes all streams hold, silence how many packets came without a map.
 	held, silence int
+	// yielded is set once there was a packet.
+	yielded bool
 	// early holds the packets that came before the map, which may be about them.
 	early []byte
 	now   time.Time
@@ -98,7 +100,7 @@ func (r *Reader) Stats() Stats {
 }
 
 // ReadPacket returns the next packet, and io.EOF when the stream ends. Bytes that are no
-// transport stream yield a fault.Invalid, a programme with nothing that the program has a
+// transport stream, and a stream that ends before there was a packet, yield a fault.Invalid, a programme with nothing that the program has a
 // place for fault.Unsupported with the names of what it carries; a failure of the underlying
 // reader is returned as it is. Every error is final.
 //
@@ -123,6 +125,7 @@ func (r *Reader) ReadPacket(ctx context.Context) (*media.Packet, error) {
 		r.err = err
 	}
 	p := r.queue[0]
+	r.yielded = true
 	r.queue[0] = nil
 	r.queue = r.queue[1:]
 	return p, nil
@@ -136,10 +139,28 @@ func (r *Reader) end() error {
 	if err := r.usable(); err != nil {
 		return err
 	}
-	if r.current == 0 {
+	switch {
+	case r.current == 0:
 		return r.unmapped()
+	case !r.yielded && len(r.queue) == 0:
+		return broken("it ended before anything of it could be decoded; it carries " + r.carries())
+	default:
+		return io.EOF
 	}
-	return io.EOF
+}
+
+// carries lists what the programme has.
+func (r *Reader) carries() string {
+	var names []string
+	for _, s := range r.streams {
+		if !slices.Contains(names, s.name) {
+			names = append(names, s.name)
+		}
+	}
+	if names == nil {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
 }
 
 // unmapped says what was missing of a stream that ended before anything could be read.
@@ -380,27 +401,20 @@ func (r *Reader) use(p *program) error {
 
 // usable fails when there is nothing left to read.
 func (r *Reader) usable() error {
-	var names []string
 	for _, s := range r.streams {
 		if s.coding.kind() != 0 {
 			return nil
 		}
-		if !slices.Contains(names, s.name) {
-			names = append(names, s.name)
-		}
 	}
 	if r.current == 0 {
 		return nil
-	}
-	if names == nil {
-		names = []string{"nothing"}
 	}
 	for _, s := range r.streams {
 		if s.cause != nil {
 			return s.cause
 		}
 	}
-	return refused("it carries " + strings.Join(names, ", "))
+	return refused("it carries " + r.carries())
 }
 
 // clock unwraps the 33-bit counter over all streams.

@@ -72,6 +72,7 @@ var less = map[string]int{
 var refusals = map[string]string{
 	"sample_h263.ts":   "MPEG-4 Visual",
 	"sample_scte35.ts": "MPEG-2 video, MPEG-1 audio layer II, SCTE-35",
+	"test-012.ts":      "before anything of it could be decoded; it carries H.264",
 	"test-143.ts":      "programme map",
 }
 
