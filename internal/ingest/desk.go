@@ -22,12 +22,8 @@ const (
 	// healthy is for how long the main encoder must send steadily to get the air back from
 	// the backup.
 	healthy = 5 * time.Second
-	// burst is how long what a publisher sends after a pause is awaited before it goes on
-	// the air: what was held up on the way comes at once, and only the newest is of use.
+	// burst is how far apart the packets of a burst are at most.
 	burst = 150 * time.Millisecond
-	// staleGroup is how old the group that is held may be to begin with it. Beyond, the next
-	// key frame is awaited.
-	staleGroup = 2500 * time.Millisecond
 	// keyless is how long a publisher's key frame is awaited before its sound goes on alone.
 	keyless = 3 * time.Second
 	// anchoring is for how long after the beginning packets that are quicker than the first
@@ -40,10 +36,10 @@ const (
 // who writes to the stream, and its lanes are the stream's own idea of its tracks: they
 // outlive publishers.
 //
-// A publisher off the air, be it that it stands by or that it fell silent, holds its newest
-// group of pictures; going on the air is the same in each case: its first packet comes to
-// stand where the stream's clock is, or where the stream's media ends if that is later, and
-// all its tracks are moved by one offset.
+// A publisher off the air, be it that it stands by, fell silent or came to a stream that
+// waits, holds its newest group of pictures; going on the air is the same in each case: its
+// first packet comes to stand where the stream's clock was when it was due, or where the
+// stream's media ends if that is later, and all its tracks are moved by one offset.
 type desk struct {
 	*Ingest
 	id string
@@ -59,7 +55,8 @@ type desk struct {
 	zero, begun time.Time
 	lanes       []*lane
 	changes     allowance
-	ready       *session // whom people were told of as standing by
+	group       time.Duration // the last distance of key frames; 0 if it is not known
+	ready       *session      // whom people were told of as standing by
 	standby     atomic.Pointer[hub.Publisher]
 	lost        time.Time // since when nobody is on the air
 }
@@ -129,8 +126,8 @@ func (d *desk) seat(s *session, first []*media.Packet) error {
 	old := d.seats[s.role]
 	d.seats[s.role] = s
 	s.arrived, s.steady = now, now
-	stands := other != nil && d.air == other
-	if !stands {
+	waits := d.air == nil && d.pub != nil
+	if stands := other != nil && d.air == other; !stands && !waits {
 		if len(d.lanes) > 0 {
 			first = s.newest(first)
 		}
@@ -145,7 +142,9 @@ func (d *desk) seat(s *session, first []*media.Packet) error {
 			s.hold(p)
 		}
 	}
-	if old != nil {
+	if waits {
+		s.before = old // it may be the one that the stream goes on for
+	} else if old != nil {
 		old.cancel(hub.ErrTakenOver)
 	}
 	return nil
@@ -153,18 +152,18 @@ func (d *desk) seat(s *session, first []*media.Packet) error {
 
 // enter puts a publisher on the air with the packets that it begins with.
 func (d *desk) enter(s *session, first []*media.Packet, now time.Time) error {
-	arrival := now
-	if len(first) > 0 && !first[0].Arrival.IsZero() {
-		arrival = first[0].Arrival
+	due := now
+	if len(first) > 0 {
+		due = s.due(first[0])
 	}
 	start := time.Duration(0)
 	if d.pub == nil {
-		d.zero, d.begun = arrival, arrival
+		d.zero, d.begun = due, due
 	} else {
 		if d.air == nil {
-			d.fill(arrival)
+			d.fill(due)
 		}
-		start = max(arrival.Sub(d.zero), d.end())
+		start = max(due.Sub(d.zero), d.end())
 	}
 	s.timeline = newTimeline(s.cfg.MaxForwardJump, s.repairs)
 	s.timeline.adopt, s.timeline.zero = s.adopt, d.zero
@@ -188,8 +187,9 @@ func (d *desk) enter(s *session, first []*media.Packet, now time.Time) error {
 		}
 		d.pub, d.owner, d.mode = pub, s, s.grant.LatencyMode
 	}
-	d.air = s
+	d.air, s.aired = s, true
 	s.release()
+	s.replace()
 	d.announce(now)
 	s.timeline.begin(start, first)
 	for _, p := range first {
@@ -210,7 +210,7 @@ func (s *session) WritePacket(_ context.Context, p *media.Packet) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if now.Sub(s.arrived) > starvedReady {
-		s.steady = now
+		s.steady, s.pace = now, pace{} // what was quick before says nothing now
 	}
 	s.arrived = now
 	if d.air == s {
@@ -243,9 +243,14 @@ func (d *desk) leave(s *session, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
+	clean := err == nil || errors.Is(err, io.EOF)
+	if clean && d.seats[s.role] == s && d.air == nil && !d.ended() && len(s.held) > 0 {
+		_ = d.enter(s, append([]*media.Packet(nil), s.held...), now) // a short broadcast is one
+	}
 	if d.seats[s.role] == s {
 		d.seats[s.role] = nil
 	}
+	s.replace()
 	if d.air == s {
 		d.air, d.lost = nil, now
 	}

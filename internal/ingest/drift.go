@@ -31,6 +31,7 @@ type drift struct {
 	clock int64 // media time, in nanoseconds, up to which bias was moved
 	since time.Time
 	began bool
+	key   int64 // where the last key frame stands
 }
 
 // slewed is what drift knows of one line.
@@ -57,6 +58,12 @@ func (s *session) follow(n *line, q *media.Packet) {
 	}
 	if w := &n.slewed; !w.seen || behind < w.behind {
 		w.seen, w.behind = true, behind
+	}
+	if q.Key && q.Track.Kind() == media.Video && q.Track.Rendition == "" {
+		if f.key > 0 {
+			d.group = time.Duration(out - f.key)
+		}
+		f.key = out
 	}
 	if !f.began {
 		f.began, f.clock, f.since = true, out, arrived

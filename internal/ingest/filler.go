@@ -11,6 +11,9 @@ import (
 const (
 	// tickEvery is how often silence is looked for and filler is written.
 	tickEvery = 50 * time.Millisecond
+	// soundAhead is how far silence goes beyond the last repeated picture: so far that what
+	// is sent in parts ends with a whole one.
+	soundAhead = 100 * time.Millisecond
 	// longestFill is the longest time that is filled at once.
 	longestFill = 5 * time.Minute
 )
@@ -55,9 +58,10 @@ func (d *desk) still() time.Duration {
 }
 
 // fill writes filler on every lane that has fallen silent, up to now if nobody is on the
-// air, and else up to where the others are.
+// air, and else up to where the others are. A picture is written when it is due to be shown:
+// it lasts until the next one, which may be the publisher's.
 func (d *desk) fill(now time.Time) {
-	until := now.Sub(d.zero)
+	until := d.awaits(now).Sub(d.zero)
 	from := until
 	for _, l := range d.lanes {
 		if d.silent(l, now) {
@@ -74,12 +78,25 @@ func (d *desk) fill(now time.Time) {
 		from = until - longestFill
 	}
 	// In steps, so that the tracks stay interleaved.
-	step := d.still()
-	for at := from + step; from < until; at += step {
+	for at := from; from < until; at = min(at+d.still(), until) {
+		// Sound goes little further than the pictures: what follows is the publisher's to use.
+		pictured, pictures := time.Duration(0), false
 		for _, l := range d.lanes {
-			if d.silent(l, now) {
-				if err := d.fillTo(l, min(at, until)); err != nil {
-					return // the stream is over
+			if l.sample == nil || l.track.Kind() != media.Video || !d.silent(l, now) {
+				continue
+			}
+			if err := d.hold(l, at); err != nil {
+				return // the stream is over
+			}
+			pictured, pictures = max(pictured, l.track.Duration(l.last)), true
+		}
+		if !pictures {
+			pictured = until
+		}
+		for _, l := range d.lanes {
+			if l.track.Kind() == media.Audio && d.silent(l, now) && l.hush() {
+				if err := d.mute(l, min(at, pictured+soundAhead)); err != nil {
+					return
 				}
 			}
 		}
@@ -104,28 +121,24 @@ func (d *desk) frontier(now time.Time) (at time.Duration) {
 	return at
 }
 
-func (d *desk) fillTo(l *lane, until time.Duration) error {
-	end := l.track.Ticks(until)
-	if l.track.Kind() == media.Audio {
-		if !l.hush() {
-			return nil
+// mute writes silence on a lane that ends at a time at the latest.
+func (d *desk) mute(l *lane, until time.Duration) error {
+	for end := l.track.Ticks(until); l.next+l.quiet.samples <= end; {
+		l.filled = true
+		if err := d.pub.Fill(l.silent(d.wall(l, l.next+l.quiet.samples))); err != nil {
+			return err
 		}
-		for l.next+l.quiet.samples <= end {
-			l.filled = true
-			if err := d.pub.Fill(l.silent(d.wall(l, l.next+l.quiet.samples))); err != nil {
-				return err
-			}
-		}
-		return nil
 	}
-	if l.sample == nil {
-		return nil
-	}
-	step := l.track.Ticks(d.still())
-	for l.next+step <= end {
+	return nil
+}
+
+// hold repeats the last picture of a lane as often as it was due before a time.
+func (d *desk) hold(l *lane, before time.Duration) error {
+	end, step := l.track.Ticks(before), l.track.Ticks(d.still())
+	for l.next < end {
 		q := &media.Packet{
 			Track: l.track, DTS: l.next, PTS: l.next + l.moved, Duration: step, Key: true,
-			Arrival: d.wall(l, l.next+step), Data: l.sample,
+			Arrival: d.wall(l, l.next), Data: l.sample,
 		}
 		l.wrote(q)
 		l.filled, l.needKey = true, true

@@ -184,6 +184,9 @@ type session struct {
 	sound     *media.Packet // the newest one, while no key frame is held
 	resumed   time.Time
 	atKey     bool
+	pace      pace
+	aired     bool     // it was on the air before
+	before    *session // whose seat it has, until it goes on the air
 
 	known   []*media.Track // in their present versions
 	changed bool           // and nobody was told yet

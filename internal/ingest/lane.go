@@ -256,7 +256,7 @@ func (d *desk) fits(s *session, n *line, q *media.Packet) bool {
 // bridge fills a hole in the sound before q.
 func (d *desk) bridge(l *lane, q *media.Packet) error {
 	hole := q.DTS - l.next
-	if !l.started || hole <= 0 || l.track.Duration(hole) > longestHole || !l.hush() || hole < 2*l.quiet.samples {
+	if !l.started || hole <= 0 || l.track.Duration(hole) > longestHole || !l.hush() || hole < 2*l.quiet.samples && !l.filled {
 		return nil
 	}
 	for l.next+l.quiet.samples <= q.DTS {

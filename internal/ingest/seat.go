@@ -4,13 +4,88 @@ import (
 	"time"
 
 	"onair/internal/event"
+	"onair/internal/hub"
 	"onair/internal/media"
 )
+
+const (
+	// settled is for how long no packet may have been quicker than those before it, before a
+	// publisher that begins to send goes on the air. What an encoder that starts has held
+	// back, or what was held up on the way, comes in a burst: the first key frame of it is
+	// old already, and placed where it arrived, all that follows would be ahead of the clock
+	// by as much, and viewers behind by as much.
+	settled = 200 * time.Millisecond
+	// quicker is what counts for that.
+	quicker = 20 * time.Millisecond
+	// freshGroup is how old a group may be to begin with it as soon as that is settled: as
+	// long filler waits.
+	freshGroup = 400 * time.Millisecond
+	// keyWait is how long a fresh key frame is awaited. Then a group will do that is not
+	// older than staleGroup.
+	keyWait    = 2 * time.Second
+	staleGroup = 2500 * time.Millisecond
+	// otherClock is how far a time stamp may be off where it was due and tell of the same clock.
+	otherClock = 5 * time.Second
+)
+
+// pace is where a publisher's time stamps stand on the wall clock, by its quickest packets.
+type pace struct {
+	began bool
+	// zero is the wall clock at time stamp 0 of the quickest packet of this group, and before
+	// that of the group before.
+	zero, before time.Time
+	// quick is zero when it last became earlier by more than quicker, at since.
+	quick, since time.Time
+}
+
+// add takes in a packet; key is set where a group begins.
+func (q *pace) add(in time.Duration, arrival time.Time, key bool) {
+	zero := arrival.Add(-in)
+	switch {
+	case !q.began || zero.Sub(q.quick).Abs() > otherClock:
+		*q = pace{began: true, zero: zero, before: zero, quick: zero, since: arrival}
+	case key:
+		q.before, q.zero = q.zero, zero
+	case zero.Before(q.zero):
+		q.zero = zero
+	}
+	if q.quick.Sub(zero) > quicker {
+		q.since = arrival
+	}
+	if zero.Before(q.quick) && q.since.Equal(arrival) {
+		q.quick = zero
+	}
+}
+
+// wall is the wall clock at a time stamp.
+func (q *pace) wall(in time.Duration) time.Time {
+	if q.before.Before(q.zero) {
+		return q.before.Add(in)
+	}
+	return q.zero.Add(in)
+}
+
+// due is when a packet was due to arrive, had it been as quick as others.
+func (s *session) due(p *media.Packet) time.Time {
+	if s.pace.began {
+		return s.pace.wall(time.Duration(inTime(p)))
+	}
+	return s.arrivalOf(p)
+}
+
+// replace ends the publisher whose seat s has.
+func (s *session) replace() {
+	if s.before != nil {
+		s.before.cancel(hub.ErrTakenOver)
+		s.before = nil
+	}
+}
 
 // release forgets what a publisher held, as when it goes on the air or falls silent.
 func (s *session) release() {
 	clear(s.held)
 	s.held, s.heldBytes, s.sound, s.atKey, s.resumed = s.held[:0], 0, nil, false, time.Time{}
+	s.pace = pace{}
 }
 
 // hold keeps a packet of a publisher off the air: its newest group of pictures, or its
@@ -22,6 +97,9 @@ func (s *session) hold(p *media.Packet) {
 	s.names.name(p.Track)
 	lead := s.names.video && p.Track.ID == s.names.lead
 	s.atKey = lead && p.Key || !s.names.video
+	if lead || !s.names.video {
+		s.pace.add(time.Duration(inTime(p)), s.arrivalOf(p), s.atKey)
+	}
 	if s.atKey {
 		s.keep(p)
 	}
@@ -71,16 +149,40 @@ func (s *session) newest(packets []*media.Packet) []*media.Packet {
 
 // begins returns what the publisher would begin with, if it could now.
 func (s *session) begins(now time.Time) ([]*media.Packet, bool) {
-	switch {
-	case s.resumed.IsZero() || now.Sub(s.resumed) < burst || now.Sub(s.arrived) > starvedReady:
+	if s.resumed.IsZero() || now.Sub(s.arrived) > starvedReady {
 		return nil, false
-	case len(s.held) > 0 && now.Sub(s.arrivalOf(s.held[0])) <= staleGroup:
+	}
+	waited := now.Sub(s.resumed)
+	if len(s.held) == 0 {
+		return []*media.Packet{s.sound}, s.sound != nil && waited > keyless
+	}
+	wait := keyWait
+	if s.desk.group > keyWait+freshGroup {
+		wait = settled // there will be none in time
+	}
+	age := now.Sub(s.due(s.held[0]))
+	switch {
+	case waited < wait && now.Sub(s.pace.since) < settled:
+		return nil, false
+	case age <= freshGroup, waited >= wait && (age <= staleGroup || !s.aired):
 		return append([]*media.Packet(nil), s.held...), true
-	case len(s.held) == 0 && s.sound != nil && now.Sub(s.resumed) > keyless:
-		return []*media.Packet{s.sound}, true
 	default:
 		return nil, false
 	}
+}
+
+// awaits is where the stream is left to a publisher that is about to begin; now if there
+// is none.
+func (d *desk) awaits(now time.Time) time.Time {
+	for _, s := range d.seats {
+		if d.air != nil || s == nil || len(s.held) == 0 || now.Sub(s.arrived) > starvedReady {
+			continue
+		}
+		if due := s.due(s.held[0]); due.Before(now) && now.Sub(due) <= freshGroup {
+			now = due
+		}
+	}
+	return now
 }
 
 func (s *session) arrivalOf(p *media.Packet) time.Time {

@@ -41,6 +41,22 @@ func (s *segmenter) drain(b *builder, all bool) {
 	}
 	if !all {
 		s.expire(b)
+		s.lasts(b)
+	}
+}
+
+// lasts commits the pending frame of a track of sound once the next one has come, whose
+// segment may not be known yet: while a picture is held that takes as long as a part.
+func (s *segmenter) lasts(b *builder) {
+	if b.pending == nil || len(b.queue) == 0 || b.video() || b.open == nil {
+		return
+	}
+	next := &b.queue[0]
+	if d := next.dts - b.pending.dts; d > 0 && d <= 2*b.usual && next.Track == b.pending.Track && !s.tooLong(b, next.dts) {
+		b.commit(d)
+		if b.ahead < len(s.cuts) && next.present()+next.Track.Duration(b.half(next)) >= s.cuts[b.ahead].at {
+			s.skipTo(b, b.ahead+1)
+		}
 	}
 }
 
