@@ -11,6 +11,7 @@ import (
 // It tells timestamps as deltas wherever it can: absolute ones need the extended field
 // after 4.66 hours, in which implementations differ.
 type chunkWriter struct {
+	to      io.Writer
 	w       *bufio.Writer
 	size    int
 	streams map[uint32]*sentStream
@@ -22,7 +23,7 @@ type sentStream struct {
 }
 
 func newChunkWriter(w io.Writer) *chunkWriter {
-	return &chunkWriter{w: bufio.NewWriterSize(w, smallBuffer), size: defaultChunkSize, streams: make(map[uint32]*sentStream)}
+	return &chunkWriter{to: w, w: bufio.NewWriterSize(w, smallBuffer), size: defaultChunkSize, streams: make(map[uint32]*sentStream)}
 }
 
 // write writes one message whose body is the parts in a row. csid is 2..63.
@@ -77,6 +78,10 @@ func (c *chunkWriter) write(csid uint32, typ uint8, streamID, timestamp uint32, 
 	}
 	return nil
 }
+
+// widen makes room for a usual picture, so that it goes out in one call. Nothing may wait
+// to be sent.
+func (c *chunkWriter) widen() { c.w = bufio.NewWriterSize(c.to, pictureBuffer) }
 
 func (c *chunkWriter) flush() error { return c.w.Flush() }
 

@@ -18,7 +18,9 @@ import (
 const (
 	// The buffers of a connection before it carries media, and of one that does.
 	smallBuffer = 4 << 10
-	mediaBuffer = 64 << 10
+	// pictureBuffer is what a player's connection is written through.
+	pictureBuffer = 16 << 10
+	mediaBuffer   = 64 << 10
 )
 
 // conn is a connection after the handshake, of either side: messages in and out, and

@@ -22,6 +22,8 @@ type PlayRequest struct {
 	mux      flv.Muxer
 	tracks   map[trackKey]bool
 	video    bool // there is a video track among them
+	held     []flv.Message
+	sounds   int // packets whose messages are held
 	started  bool
 	accepted bool
 	refused  bool
@@ -107,6 +109,7 @@ func (r *PlayRequest) Accept(ctx context.Context, tracks []*media.Track) error {
 	r.accepted = true
 	id := r.target.streamID
 	err := r.batch(func(w *chunkWriter) error {
+		w.widen()
 		say := func(code, text string) error {
 			return writeValues(w, csidCommand, typeCommandAMF0, id, "onStatus", 0.0, nil, status("status", code, text))
 		}
@@ -137,7 +140,27 @@ func (r *PlayRequest) WritePacket(ctx context.Context, p *media.Packet) error {
 		r.started = true
 		r.mux.Origin = media.Rescale(p.DTS, int64(p.Track.Timescale), flv.Timescale)
 	}
-	return broken("send RTMP", writePacket(r.conn, &r.mux, r.target.streamID, p))
+	messages, err := r.mux.Packet(p)
+	if err != nil {
+		return broken("send RTMP", err)
+	}
+	r.held = append(r.held, messages...)
+	if r.sounds++; r.video && kind == media.Audio && r.sounds < maxSounds {
+		return nil
+	}
+	return broken("send RTMP", r.sendHeld())
+}
+
+// maxSounds is how many packets of sound wait for the next picture, to be sent with it: a
+// system call for each of them would be most of what a player costs.
+const maxSounds = 5
+
+// sendHeld sends what waits.
+func (r *PlayRequest) sendHeld() error {
+	err := r.batch(func(w *chunkWriter) error { return writeMessages(w, r.target.streamID, r.held) })
+	clear(r.held)
+	r.held, r.sounds = r.held[:0], 0
+	return err
 }
 
 // Reject tells the player why it gets nothing. The connection is closed when the handler
@@ -163,6 +186,7 @@ func (r *PlayRequest) Close(err error) {
 		r.tell("error", playFailed, "The server is stopping.")
 	case err == nil, isEOF(err):
 		// A player that is gone cannot be told.
+		_ = r.sendHeld()
 		_ = r.event(eventStreamEOF, r.target.streamID)
 		r.tell("status", "NetStream.Play.UnpublishNotify", "The stream is over.")
 	default:
