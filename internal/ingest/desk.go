@@ -158,7 +158,7 @@ func (d *desk) enter(s *session, first []*media.Packet, now time.Time) error {
 	}
 	start := time.Duration(0)
 	if d.pub == nil {
-		d.zero, d.begun = due, due
+		d.zero, d.begun, s.founded = due, due, true
 	} else {
 		if d.air == nil {
 			d.fill(due)
@@ -244,7 +244,7 @@ func (d *desk) leave(s *session, err error) {
 	defer d.mu.Unlock()
 	now := time.Now()
 	clean := err == nil || errors.Is(err, io.EOF)
-	if clean && d.seats[s.role] == s && d.air == nil && !d.ended() && len(s.held) > 0 {
+	if alone := d.seats[s.role] == s && d.seats[1-s.role] == nil; clean && alone && s.justCame() && d.air == nil && !d.ended() && len(s.held) > 0 {
 		_ = d.enter(s, append([]*media.Packet(nil), s.held...), now) // a short broadcast is one
 	}
 	if d.seats[s.role] == s {

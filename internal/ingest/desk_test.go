@@ -22,6 +22,7 @@ type running struct {
 	cancel func()
 	ran    chan error
 	got    []*media.Packet
+	when   []time.Time // each came
 	read   chan struct{}
 	seen   *hub.Stream
 }
@@ -50,7 +51,7 @@ func (r *running) view() {
 			if err != nil {
 				return
 			}
-			r.got = append(r.got, p)
+			r.got, r.when = append(r.got, p), append(r.when, time.Now())
 		}
 	}()
 }

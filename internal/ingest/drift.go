@@ -53,7 +53,7 @@ func (s *session) follow(n *line, q *media.Packet) {
 		arrived = s.arrived
 	}
 	behind := int64(arrived.Sub(d.zero)) - out
-	if arrived.Sub(d.begun) < anchoring && behind < 0 {
+	if s.founded && arrived.Sub(d.begun) < anchoring && behind < 0 {
 		d.zero, behind = d.zero.Add(time.Duration(behind)), 0
 	}
 	if w := &n.slewed; !w.seen || behind < w.behind {

@@ -187,6 +187,7 @@ type session struct {
 	pace      pace
 	aired     bool     // it was on the air before
 	before    *session // whose seat it has, until it goes on the air
+	founded   bool     // the stream's clock began with it
 
 	known   []*media.Track // in their present versions
 	changed bool           // and nobody was told yet

@@ -21,7 +21,7 @@ const (
 	// long filler waits.
 	freshGroup = 400 * time.Millisecond
 	// keyWait is how long a fresh key frame is awaited. Then a group will do that is not
-	// older than staleGroup.
+	// older than staleGroup, or twice that for a publisher that has just come.
 	keyWait    = 2 * time.Second
 	staleGroup = 2500 * time.Millisecond
 	// otherClock is how far a time stamp may be off where it was due and tell of the same clock.
@@ -160,16 +160,23 @@ func (s *session) begins(now time.Time) ([]*media.Packet, bool) {
 	if s.desk.group > keyWait+freshGroup {
 		wait = settled // there will be none in time
 	}
+	stale := staleGroup
+	if s.justCame() {
+		stale *= 2 // better early than late
+	}
 	age := now.Sub(s.due(s.held[0]))
 	switch {
 	case waited < wait && now.Sub(s.pace.since) < settled:
 		return nil, false
-	case age <= freshGroup, waited >= wait && (age <= staleGroup || !s.aired):
+	case age <= freshGroup, waited >= wait && age <= stale:
 		return append([]*media.Packet(nil), s.held...), true
 	default:
 		return nil, false
 	}
 }
+
+// justCame tells whether a publisher was never on the air, nor silent.
+func (s *session) justCame() bool { return !s.aired && s.steady.Equal(s.resumed) }
 
 // awaits is where the stream is left to a publisher that is about to begin; now if there
 // is none.
