@@ -210,7 +210,10 @@ func (s *session) WritePacket(_ context.Context, p *media.Packet) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if now.Sub(s.arrived) > starvedReady {
-		s.steady, s.pace = now, pace{} // what was quick before says nothing now
+		s.steady = now
+		if d.air != s {
+			s.release() // what it held has a hole, and its pace says nothing now
+		}
 	}
 	s.arrived = now
 	if d.air == s {
