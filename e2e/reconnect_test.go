@@ -152,17 +152,32 @@ func (w watched) outlives(t *testing.T, player string, c cut, limit time.Duratio
 		t.Errorf("%s, %s: no new picture came; fatal %v, errors %v", player, c.name, w.Fatal, w.Errors)
 		return
 	}
-	after := w.delay(first.Add(3*time.Second), first.Add(7*time.Second))
+	after := w.delay(first.Add(2*time.Second), first.Add(5*time.Second))
 	still := w.still(c.lost, c.back)
 	t.Logf("%s, %s: new picture %v after the return, delay %v → %v, stood still %v meanwhile",
 		player, c.name, first.Sub(c.back).Round(time.Millisecond), before, after, still.Round(time.Millisecond))
 	if wait := first.Sub(c.back); wait > before+limit {
 		t.Errorf("%s, %s: the new picture came after %v at a delay of %v", player, c.name, wait, before)
 	}
-	// On a busy machine players stand still by themselves, and stay behind by as much.
-	if after > 0 && after > before+4*time.Second {
+	// As before, but for two parts, and a second more for players that do not catch up and ran
+	// dry, as on a busy machine they do by themselves.
+	rise := time.Second
+	if player == "hls" || player == "shaka" {
+		rise += time.Second
+	}
+	if after > before+rise {
 		t.Errorf("%s, %s: the delay rose from %v to %v", player, c.name, before, after)
 	}
+}
+
+// arrival waits until an encoder has connected, and returns when that was.
+func (s *server) arrival(t *testing.T) time.Time {
+	t.Helper()
+	until(t, "an encoder", 20*time.Second, func() (float64, bool) {
+		n := s.metric(t, `onair_ingest_publishers{protocol="rtmp"}`)
+		return n, n > 0
+	})
+	return time.Now()
 }
 
 // TestReconnect cuts the publisher off for 1 s and for 5 s, and lets another one take its
@@ -175,7 +190,7 @@ func TestReconnect(t *testing.T) {
 	p := s.testcard(st, card...)
 	s.waitPlayable(st, 15*time.Second)
 	a := s.watch(t, st, "--page", s.http+"/watch/"+st.playbackID())
-	pause(t.Context(), 6*time.Second)
+	pause(t.Context(), 4*time.Second)
 	var cuts []cut
 	lose := func(name string, gap time.Duration, width int, again func() *publisher) {
 		c := cut{name: name, width: width}
@@ -183,21 +198,21 @@ func TestReconnect(t *testing.T) {
 		c.lost = time.Now()
 		pause(t.Context(), gap)
 		p = again()
-		c.back = time.Now()
+		c.back = s.arrival(t)
 		cuts = append(cuts, c)
 		pause(t.Context(), 8*time.Second)
 	}
-	same := func() *publisher { return s.testcard(st, card...) }
+	same := func() *publisher {
+		return encode(t, program(t), append([]string{"publish", s.publishURL(st)}, card...)...)
+	}
 	lose("1 s", time.Second, 640, same)
 	lose("5 s", 5*time.Second, 640, same)
 	lose("another encoder", time.Second, 480, func() *publisher {
-		p := encode(t, "ffmpeg", "-hide_banner", "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=480x270:rate=20",
+		return encode(t, "ffmpeg", "-hide_banner", "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=480x270:rate=20",
 			"-f", "lavfi", "-i", "sine=frequency=500:sample_rate=44100", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency",
 			"-g", "40", "-pix_fmt", "yuv420p", "-c:a", "aac", "-ac", "1", "-f", "flv", s.publishURL(st))
-		s.waitStatus(st, "active", 20*time.Second)
-		return p
 	})
-	pause(t.Context(), 6*time.Second) // Chromium's own player is that far behind
+	pause(t.Context(), 3*time.Second) // Chromium's own player is that far behind
 	players := a.leave()
 	for _, name := range []string{"hls", "shaka", "native", "own"} {
 		w := players[name]

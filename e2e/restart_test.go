@@ -19,7 +19,7 @@ func TestRestartGoesOn(t *testing.T) {
 	s.waitStatus(st, "active", 20*time.Second)
 	s.waitPlayable(st, 15*time.Second)
 	a := s.watch(t, st, "--page", s.http+"/watch/"+st.playbackID(), "--settings", "documented")
-	pause(t.Context(), 8*time.Second)
+	pause(t.Context(), 5*time.Second)
 
 	c := cut{name: "restart", width: 640, lost: time.Now()}
 	s.cmd.Process.Kill()
@@ -34,9 +34,8 @@ func TestRestartGoesOn(t *testing.T) {
 	}
 	pause(t.Context(), time.Second)
 	encode(t, program(t), card...)
-	again.waitStatus(st, "active", 20*time.Second)
-	c.back = time.Now()
-	pause(t.Context(), 12*time.Second)
+	c.back = again.arrival(t)
+	pause(t.Context(), 11*time.Second)
 	players := a.leave()
 	for _, name := range []string{"hls", "shaka", "native", "own"} {
 		w := players[name]
@@ -47,6 +46,6 @@ func TestRestartGoesOn(t *testing.T) {
 			t.Logf("native: fatal %v", w.Fatal)
 			continue
 		}
-		w.outlives(t, name, c, 5*time.Second)
+		w.outlives(t, name, c, 3*time.Second)
 	}
 }

@@ -72,18 +72,18 @@ const s = follow("shaka");
 })().catch((e) => s.fatal.push("load: " + (e.code ?? "") + " " + e.message));
 
 const n = follow("native");
-const open = () => {
-  n.video.src = url;
-  n.video.play().catch(() => {});
-};
 n.video.addEventListener("error", () => {
   const text = n.video.error?.message ?? "error";
   n.errors.push(text);
-  // A stream that has just begun it sometimes does not take; later there is no second try.
-  if (n.frames.length > 10) n.fatal.push(text);
-  else setTimeout(open, 1000);
+  n.fatal.push(text);
 });
-open();
+(async () => {
+  // It begins three segments before the end, and refuses a stream that has fewer.
+  const media = new URL((await (await fetch(url)).text()).split("\\n").find((line) => line && !line.startsWith("#")), url);
+  while ((await (await fetch(media)).text()).split("#EXTINF").length <= 3) await new Promise((r) => setTimeout(r, 250));
+  n.video.src = url;
+  await n.video.play();
+})().catch((e) => n.errors.push("open: " + e.message));
 `;
 
 const files = {
