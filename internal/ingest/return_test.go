@@ -44,17 +44,21 @@ func TestReturnOfAnEncoderThatHeldBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := run(t)
 				begin := time.Now()
-				<-r.serve(t.Context(), &request{key: "good", steps: append(live(mediatest.Options{Duration: 5 * time.Second, GOP: 60, Seed: 1}), step{err: errReset})})
+				if err := <-r.serve(t.Context(), &request{key: "good", steps: append(live(mediatest.Options{Duration: 5 * time.Second, GOP: 60, Seed: 1}), step{err: errReset})}); err != errReset {
+					t.Error(err)
+				}
 				r.view()
 				time.Sleep(time.Second)
 				back := time.Now()
 				tt.back.Duration, tt.back.Seed = 10*time.Second, 2
-				<-r.serve(t.Context(), &request{key: "good", steps: append(held(live(tt.back), tt.hold), step{err: errReset})})
+				if err := <-r.serve(t.Context(), &request{key: "good", steps: append(held(live(tt.back), tt.hold), step{err: errReset})}); err != errReset {
+					t.Error(err)
+				}
 				r.end()
 				first := time.Time{}
 				for i, p := range r.got {
-					stands, late := begin.Add(p.Track.Duration(p.DTS)), time.Duration(0)
-					if late = r.when[i].Sub(stands); r.when[i].Before(back) {
+					late := r.when[i].Sub(begin) - p.Track.Duration(p.DTS)
+					if r.when[i].Before(back) {
 						continue
 					}
 					if p.Track.Kind() == media.Video && !p.Key && first.IsZero() {
@@ -82,7 +86,9 @@ func TestFillerIsOnTime(t *testing.T) {
 		begin := time.Now()
 		done := r.serve(t.Context(), &request{key: "good", steps: append(live(mediatest.Options{Duration: 5 * time.Second}), step{err: errReset})})
 		r.view()
-		<-done
+		if err := <-done; err != errReset {
+			t.Error(err)
+		}
 		time.Sleep(5 * time.Second)
 		r.end()
 		for i, p := range r.got {
