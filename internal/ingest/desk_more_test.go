@@ -321,3 +321,29 @@ func TestSecondBackup(t *testing.T) {
 		r.end()
 	})
 }
+
+// asked is a request whose encoder can be asked for key frames.
+type asked struct {
+	*request
+	times int
+}
+
+func (a *asked) RequestKey() { a.times++ }
+
+// TestKeyIsAskedForAfterAPause: an encoder that can be asked for a key frame is, when it
+// comes back in the middle of a group.
+func TestKeyIsAskedForAfterAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t)
+		steps := pause(live(mediatest.Options{Duration: 8 * time.Second, GOP: 120}), 5*time.Second, time.Second, true)
+		a := &asked{request: &request{key: "good", steps: append(steps, step{err: errReset})}}
+		if err := r.Serve(t.Context(), a); err != errReset {
+			t.Error(err)
+		}
+		if a.times == 0 {
+			t.Error("no key frame was asked for")
+		}
+		r.view()
+		r.end()
+	})
+}

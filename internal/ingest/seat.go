@@ -88,6 +88,10 @@ func (s *session) release() {
 	s.pace = pace{}
 }
 
+// keyRequester is a request whose encoder can be asked for a key frame. It sees to it that
+// this is not done too often.
+type keyRequester interface{ RequestKey() }
+
 // hold keeps a packet of a publisher off the air: its newest group of pictures, or its
 // newest sound if it has no pictures.
 func (s *session) hold(p *media.Packet) {
@@ -106,6 +110,8 @@ func (s *session) hold(p *media.Packet) {
 	if len(s.held) == 0 && !s.atKey {
 		if p.Track.Kind() == media.Audio {
 			s.sound = p
+		} else if r, ok := s.request.(keyRequester); ok {
+			r.RequestKey()
 		}
 		return // no picture could be decoded from it
 	}
