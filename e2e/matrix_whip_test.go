@@ -27,6 +27,7 @@ type rtcTrack struct {
 	prefix   []byte // in front of every key, in Annex B
 	clock    int
 	sequence uint16
+	mark     func(*rtp.Packet) error // tells which layer a packet is of; nil if there is one
 }
 
 // whipClip publishes a clip by WHIP.
@@ -122,7 +123,7 @@ func whipOffer(ctx context.Context, pc *webrtc.PeerConnection, address, key stri
 	return session.String(), pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(answer)})
 }
 
-func newRTCTrack(t *media.Track) (*rtcTrack, error) {
+func newRTCTrack(t *media.Track, options ...func(*webrtc.TrackLocalStaticRTP)) (*rtcTrack, error) {
 	r := &rtcTrack{clock: 90000}
 	capability := webrtc.RTPCodecCapability{ClockRate: 90000}
 	switch t.Codec {
@@ -142,7 +143,7 @@ func newRTCTrack(t *media.Track) (*rtcTrack, error) {
 		return nil, fmt.Errorf("WebRTC carries no %v", t.Codec)
 	}
 	var err error
-	r.local, err = webrtc.NewTrackLocalStaticRTP(capability, t.Codec.String(), "clip")
+	r.local, err = webrtc.NewTrackLocalStaticRTP(capability, t.Codec.String(), "clip", options...)
 	return r, err
 }
 
@@ -172,6 +173,11 @@ func (s rtcSink) WritePacket(_ context.Context, p *media.Packet) error {
 			Timestamp: uint32(media.Rescale(p.PTS, int64(p.Track.Timescale), int64(r.clock))),
 		}, Payload: f}
 		r.sequence++
+		if r.mark != nil {
+			if err := r.mark(packet); err != nil {
+				return err
+			}
+		}
 		if err := r.local.WriteRTP(packet); err != nil {
 			return err
 		}
