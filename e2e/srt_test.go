@@ -195,3 +195,20 @@ func TestSRTRefusals(t *testing.T) {
 		}
 	}
 }
+
+// TestGStreamerOverSRT lets GStreamer publish a transport stream over SRT.
+func TestGStreamerOverSRT(t *testing.T) {
+	s := start(t)
+	st := s.create("low")
+	encode(t, "gst-launch-1.0", strings.Fields("-q videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1 ! "+
+		"x264enc tune=zerolatency speed-preset=ultrafast key-int-max=50 ! h264parse ! mpegtsmux alignment=7 name=m ! srtsink mode=caller uri="+
+		s.srtURL("publish:"+st.StreamKey)+" audiotestsrc is-live=true ! audioconvert ! avenc_aac ! aacparse ! m.")...)
+	s.waitStatus(st, "active", 20*time.Second)
+	s.decodes(t, st, "5")
+	got := s.get(st.ID)
+	video, width, _ := got.track("video")
+	audio, _, _ := got.track("audio")
+	if video != "H.264" || width != 320 || audio != "AAC" || got.ActiveIngest.Protocol != "srt" {
+		t.Errorf("received %s of %d and %s over %s", video, width, audio, got.ActiveIngest.Protocol)
+	}
+}
