@@ -54,8 +54,6 @@ type Feed struct {
 	hasLead   bool
 	leadClock time.Duration // the clock at its last packet
 
-	ends     time.Duration // where the media ends: the highest end of a packet
-	arrived  time.Time     // when the last packet came; zero before the first
 	received uint64        // bytes of payload, ever
 	wake     chan struct{} // closed by the next write; nil while nobody waits
 	over     bool
@@ -101,13 +99,10 @@ func (f *Feed) write(p *media.Packet, filler bool) (wake chan struct{}, err erro
 		now = time.Now()
 	}
 	dts := p.Track.Duration(p.DTS)
-	if filler {
-		f.ends = max(f.ends, max(dts, p.Track.Duration(p.PTS))+p.Track.Duration(p.Duration))
-	} else {
-		f.ends = max(f.ends, t.add(p, dts, now))
+	if !filler {
+		t.add(p, dts, now)
 		f.received += uint64(len(p.Data))
 	}
-	f.arrived = now
 	f.clock = max(f.clock, dts)
 	if f.opensGroup(p, video) {
 		f.groups.push(group{seq: f.head(), clock: f.clock})

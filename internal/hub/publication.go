@@ -23,8 +23,6 @@ type Publication struct {
 	stream  *Stream
 	options PublishOptions
 	since   time.Time
-	resume  Position
-	resumes bool
 	done    chan struct{} // closed when the publication is over
 
 	err error // why it is over; guarded by stream.mu
@@ -91,10 +89,6 @@ func (s *Stream) write(pkt *media.Packet, filler bool) (wake chan struct{}, err 
 
 // Stream returns the stream that is published on.
 func (p *Publication) Stream() *Stream { return p.stream }
-
-// Resume tells where the stream's timeline stood when this publication began; false on
-// a stream that has had no media yet.
-func (p *Publication) Resume() (Position, bool) { return p.resume, p.resumes }
 
 // Done is closed when the publication is over: taken over, kicked or ended. A
 // publisher that sends nothing learns of it here.

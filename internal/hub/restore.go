@@ -11,8 +11,6 @@ import (
 
 // RestoreOptions tell how a stream that was on the air before a restart goes on.
 type RestoreOptions struct {
-	// Position is where its timeline stood. Nothing is kept of its media.
-	Position    Position
 	LatencyMode media.LatencyMode
 	// Linger is how long it waits for its publisher, and Reason what people are told.
 	Linger time.Duration
@@ -38,8 +36,6 @@ func (h *Hub) Restore(name string, o RestoreOptions) (*Publication, error) {
 	}
 	s.last = PublishOptions{LatencyMode: o.LatencyMode, Linger: o.Linger, Tracks: o.Tracks}
 	p := &Publication{stream: s, options: s.last, since: time.Now(), done: make(chan struct{})}
-	p.resume, p.resumes = o.Position, true
-	s.source.ends, s.source.arrived = o.Position.Media, o.Position.At
 	s.claim(o.Tracks)
 	s.state = s.state.after(publish).after(lose)
 	s.reason = o.Reason

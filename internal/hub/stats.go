@@ -12,8 +12,6 @@ const (
 	statsStep  = time.Second
 	// statsStale is after how long without a packet a track's rates read 0.
 	statsStale = 3 * time.Second
-	// maxFrame bounds a guess at how long a packet lasts.
-	maxFrame = time.Second
 )
 
 // trackStats measures one track of a feed as it is written. Adding a packet allocates
@@ -43,8 +41,8 @@ type mark struct {
 	packets, bytes uint64
 }
 
-// add counts p, whose DTS is dts, and returns where on the timeline it ends.
-func (t *trackStats) add(p *media.Packet, dts time.Duration, now time.Time) (ends time.Duration) {
+// add counts p, whose DTS is dts.
+func (t *trackStats) add(p *media.Packet, dts time.Duration, now time.Time) {
 	if t.packets > 0 && dts < t.dts {
 		t.n, t.next, t.hasKey = 0, 0, false
 	}
@@ -59,16 +57,11 @@ func (t *trackStats) add(p *media.Packet, dts time.Duration, now time.Time) (end
 		}
 		t.key, t.hasKey = dts, true
 	}
-	long := p.Track.Duration(p.Duration)
-	if long <= 0 && t.packets > 0 {
-		long = min(max(dts-t.dts, 0), maxFrame)
-	}
 	t.packets++
 	t.bytes += uint64(len(p.Data))
 	t.size = len(p.Data)
 	t.dts = dts
 	t.arrived = now
-	return max(dts, p.Track.Duration(p.PTS)) + long
 }
 
 // rates returns packets and bits a second over the window; 0 when it is too short or

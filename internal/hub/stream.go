@@ -151,21 +151,6 @@ func (s *Stream) claim(announced []*media.Track) {
 	}
 }
 
-// position tells where the media that was written ends.
-func (s *Stream) position() (p Position, ok bool) {
-	for _, f := range s.feeds {
-		if f.arrived.IsZero() {
-			continue
-		}
-		ok = true
-		p.Media = max(p.Media, f.ends)
-		if f.arrived.After(p.At) {
-			p.At = f.arrived
-		}
-	}
-	return p, ok
-}
-
 // publish puts a publisher on the stream; nil if the stream has ended. began is set
 // for the stream's first publisher.
 func (s *Stream) publish(o PublishOptions) (p *Publication, began bool) {
@@ -182,7 +167,6 @@ func (s *Stream) publish(o PublishOptions) (p *Publication, began bool) {
 		s.hub.metrics.takeovers.Inc()
 	}
 	p = &Publication{stream: s, options: o, since: time.Now(), done: make(chan struct{})}
-	p.resume, p.resumes = s.position()
 	s.claim(o.Tracks)
 	s.pub, s.last, s.reason = p, o, ""
 	s.hub.out.add(event.StreamActive{

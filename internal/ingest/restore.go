@@ -42,7 +42,7 @@ func (i *Ingest) Restore(_ context.Context, r Restored) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	pub, err := i.hub.Restore(r.StreamID, hub.RestoreOptions{
-		Position: r.Position, LatencyMode: r.LatencyMode, Linger: r.Linger, Tracks: r.Tracks,
+		LatencyMode: r.LatencyMode, Linger: r.Linger, Tracks: r.Tracks,
 		Reason: "the server was restarted",
 	})
 	if err != nil {
