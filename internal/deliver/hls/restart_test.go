@@ -243,7 +243,7 @@ func restart(t *testing.T, mode media.LatencyMode, length time.Duration) {
 
 	time.Sleep(3 * time.Second)
 	pub, err := r.hub.Restore(streamID, hub.RestoreOptions{
-		Position: h.Position, LatencyMode: h.LatencyMode, Linger: time.Minute, Reason: "restart", Tracks: h.Tracks,
+		LatencyMode: h.LatencyMode, Linger: time.Minute, Reason: "restart", Tracks: h.Tracks,
 	})
 	if err != nil {
 		t.Fatal(err)
