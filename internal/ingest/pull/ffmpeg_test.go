@@ -145,6 +145,9 @@ func TestHLSIsGuarded(t *testing.T) {
 
 // The reason is told in words, and ffmpeg is gone when its source is not wanted any more.
 func TestChildEnds(t *testing.T) {
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is not installed")
+	}
 	s := httptest.NewServer(http.NotFoundHandler())
 	defer s.Close()
 	p := puller(t, fence{})
