@@ -24,7 +24,7 @@ demo: build ## Starts the server, publishes a test picture, and prints where to 
 	@scripts/setup.sh ffmpeg
 	bin/onair serve --demo
 
-test: $(CACHE)/cc $(DIST) ## Runs the tests, with the race detector.
+test: $(CACHE)/tools $(DIST) ## Runs the tests, with the race detector.
 	$(GO) test -race -timeout 10m ./...
 
 check: $(LINT) web/node_modules/.ready ## Looks for mistakes without running anything.
@@ -52,8 +52,8 @@ clean: ## Removes what the verbs made.
 	rm -rf bin $(CACHE) web/node_modules e2e/node_modules
 	git clean -qfX internal/control/web/dist
 
-$(CACHE)/cc:
-	@scripts/setup.sh cc
+$(CACHE)/tools:
+	@scripts/setup.sh cc ffmpeg srt
 	@mkdir -p $(CACHE) && touch $@
 
 $(LINT):
