@@ -156,8 +156,9 @@ func (w watched) outlives(t *testing.T, player string, c cut, limit time.Duratio
 	still := w.still(c.lost, c.back)
 	t.Logf("%s, %s: new picture %v after the return, delay %v → %v, stood still %v meanwhile",
 		player, c.name, first.Sub(c.back).Round(time.Millisecond), before, after, still.Round(time.Millisecond))
-	if wait := first.Sub(c.back); wait > before+limit {
-		t.Errorf("%s, %s: the new picture came after %v at a delay of %v", player, c.name, wait, before)
+	// Beyond the player's delay, by whichever it shows: that it is as before is asked below.
+	if wait := first.Sub(c.back); wait > max(before, after)+limit {
+		t.Errorf("%s, %s: the new picture came after %v at a delay of %v, then %v", player, c.name, wait, before, after)
 	}
 	// As before, but for two parts, and a second more for players that do not catch up and ran
 	// dry, as on a busy machine they do by themselves.
@@ -180,7 +181,7 @@ func (s *server) arrival(t *testing.T) time.Time {
 	return time.Now()
 }
 
-// TestReconnect cuts the publisher off for 1 s and for 5 s, and lets another one take its
+// TestReconnect cuts the publisher off for 1 s, 5 s and 30 s, and lets another one take its
 // place: hls.js and Shaka with default settings, Chromium's own player and the server's page
 // go on without an error that ends playback.
 func TestReconnect(t *testing.T) {
@@ -207,6 +208,8 @@ func TestReconnect(t *testing.T) {
 	}
 	lose("1 s", time.Second, 640, same)
 	lose("5 s", 5*time.Second, 640, same)
+	lose("30 s", 30*time.Second, 640, same)
+	pause(t.Context(), 6*time.Second) // until Chromium's own player has left that behind
 	lose("another encoder", time.Second, 480, func() *publisher {
 		return encode(t, "ffmpeg", "-hide_banner", "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=480x270:rate=20",
 			"-f", "lavfi", "-i", "sine=frequency=500:sample_rate=44100", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency",
