@@ -53,7 +53,7 @@ clean: ## Removes what the verbs made.
 	git clean -qfX internal/control/web/dist
 
 $(CACHE)/tools:
-	@scripts/setup.sh cc ffmpeg srt
+	@scripts/setup.sh cc ffmpeg srt gstreamer rtmpdump
 	@mkdir -p $(CACHE) && touch $@
 
 $(LINT):

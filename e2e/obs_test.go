@@ -47,7 +47,7 @@ func obs(t *testing.T, server, key string) *publisher {
 	t.Helper()
 	for _, name := range []string{"obs", "Xvfb"} {
 		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("%s is not installed: apt-get install obs-studio xvfb", name)
+			t.Fatalf("%s is missing: make e2e installs it (scripts/setup.sh)", name)
 		}
 	}
 	home := t.TempDir()

@@ -15,9 +15,7 @@ import (
 // decode runs ffmpeg over data and returns the samples; any complaint of the decoder fails.
 func decode(t *testing.T, data []byte, format string) []int16 {
 	t.Helper()
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not installed")
-	}
+	mediatest.Program(t, "ffmpeg")
 	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "warning", "-err_detect", "explode", "-f", format, "-i", "pipe:0", "-f", "s16le", "pipe:1")
 	var out, complaints bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(data), &out, &complaints
@@ -142,9 +140,7 @@ func TestSilentOpus(t *testing.T) {
 
 // TestSilenceLikeAPacket: codecs whose silent frame follows a frame that came.
 func TestSilenceLikeAPacket(t *testing.T) {
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not installed")
-	}
+	mediatest.Program(t, "ffmpeg")
 	encode := func(args ...string) []byte {
 		args = append([]string{"-v", "error", "-f", "lavfi", "-i", "sine=440:duration=1"}, args...)
 		out, err := exec.CommandContext(t.Context(), "ffmpeg", append(args, "pipe:1")...).Output()

@@ -5,21 +5,19 @@ import (
 	"image/color"
 	"image/png"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"onair/internal/fault"
 	"onair/internal/media"
 	"onair/internal/media/bitstream"
+	"onair/internal/media/mediatest"
 )
 
 // picture writes a small PNG.
 func picture(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not installed")
-	}
+	mediatest.Program(t, "ffmpeg")
 	m := image.NewRGBA(image.Rect(0, 0, 200, 200))
 	for i := range 200 {
 		m.Set(i, i, color.White)

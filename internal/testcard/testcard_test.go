@@ -9,6 +9,7 @@ import (
 
 	"onair/internal/fault"
 	"onair/internal/media"
+	"onair/internal/media/mediatest"
 )
 
 func TestClockIsReadBack(t *testing.T) {
@@ -71,9 +72,7 @@ func chunkPeaks(b []byte) []int {
 }
 
 func TestSourceYieldsBothTracks(t *testing.T) {
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not installed")
-	}
+	mediatest.Program(t, "ffmpeg")
 	s, err := Open(t.Context(), Options{Width: 320, Height: 180, KeyInterval: time.Second, BFrames: 0})
 	if err != nil {
 		t.Fatal(err)

@@ -266,9 +266,7 @@ func TestSame(t *testing.T) {
 // made lets ffmpeg make media and returns the packets of its only track.
 func made(t *testing.T, args ...string) []*media.Packet {
 	t.Helper()
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not installed")
-	}
+	mediatest.Program(t, "ffmpeg")
 	args = append(append([]string{"-v", "error", "-nostdin"}, args...), "-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1")
 	out, err := exec.Command("ffmpeg", args...).Output()
 	if err != nil {
@@ -287,9 +285,9 @@ func made(t *testing.T, args ...string) []*media.Packet {
 
 // TestFFmpeg looks at real media with the real program.
 func TestFFmpeg(t *testing.T) {
-	f, err := newFFmpeg("ffmpeg")
+	f, err := newFFmpeg(mediatest.Program(t, "ffmpeg"))
 	if err != nil {
-		t.Skip("ffmpeg is not installed")
+		t.Fatal(err)
 	}
 	listen := func(filter string, args ...string) sound {
 		t.Helper()

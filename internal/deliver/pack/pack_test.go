@@ -286,10 +286,7 @@ func TestConfigIsValidated(t *testing.T) {
 
 // Real media goes through and comes out decodable: the same frames, without an error.
 func TestRealMediaDecodes(t *testing.T) {
-	ffmpeg, err := exec.LookPath("ffmpeg")
-	if err != nil {
-		t.Skip("ffmpeg is not on the PATH")
-	}
+	ffmpeg := mediatest.Program(t, "ffmpeg")
 	for _, name := range []string{
 		"flv-rtmp/bbb.flv", "flv-rtmp/test_short.flv", "flv-rtmp/bun33s_audio.flv", "mp4/long_180p_av1.mp4",
 		"mp4/video_144p_108k_h264.mp4", "mp4/trim_optimization_failure.mp4", "mp4/hdr10-av1.mp4", "mp4/bbb_800x640_768kbps_30fps_vp9.mp4", "elementary/avatar.ogg",

@@ -20,6 +20,7 @@ import (
 
 	"onair/internal/fault"
 	"onair/internal/media"
+	"onair/internal/media/mediatest"
 )
 
 // film makes 4 s of HLS in a folder: H.264 with B-frames, and the sound named.
@@ -29,8 +30,8 @@ func film(t *testing.T, sound string) string {
 	args := []string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-f", "lavfi", "-i", "sine=440:r=48000", "-t", "4",
 		"-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25", "-x264-params", "scenecut=0", "-c:a", sound,
 		"-f", "hls", "-hls_time", "1", "-hls_list_size", "0", "-hls_playlist_type", "vod", filepath.Join(dir, "index.m3u8")}
-	if out, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
-		t.Skipf("ffmpeg: %v %s", err, out)
+	if out, err := exec.Command(mediatest.Program(t, "ffmpeg"), args...).CombinedOutput(); err != nil {
+		t.Fatalf("ffmpeg: %v %s", err, out)
 	}
 	return dir
 }
@@ -145,9 +146,7 @@ func TestHLSIsGuarded(t *testing.T) {
 
 // The reason is told in words, and ffmpeg is gone when its source is not wanted any more.
 func TestChildEnds(t *testing.T) {
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("ffmpeg is not installed")
-	}
+	mediatest.Program(t, "ffmpeg")
 	s := httptest.NewServer(http.NotFoundHandler())
 	defer s.Close()
 	p := puller(t, fence{})

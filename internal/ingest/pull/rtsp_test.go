@@ -16,6 +16,7 @@ import (
 	"onair/internal/fault"
 	"onair/internal/media"
 	"onair/internal/media/bitstream"
+	"onair/internal/media/mediatest"
 )
 
 // camera is an RTSP server with one picture track, over TCP only. It answers DESCRIBE with
@@ -28,10 +29,10 @@ type camera struct {
 
 func newCamera(t *testing.T, redirect string) *camera {
 	t.Helper()
-	out, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=128x96:r=25", "-t", "2", "-c:v", "libx264",
+	out, err := exec.Command(mediatest.Program(t, "ffmpeg"), "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=128x96:r=25", "-t", "2", "-c:v", "libx264",
 		"-preset", "ultrafast", "-x264-params", "slices=1:scenecut=0", "-threads", "1", "-g", "25", "-f", "h264", "-").Output()
 	if err != nil {
-		t.Skipf("ffmpeg: %v", err)
+		t.Fatalf("ffmpeg: %v", err)
 	}
 	c := &camera{redirect: redirect}
 	for nal := range bitstream.SplitAnnexB(out) {

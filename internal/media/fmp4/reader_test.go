@@ -40,9 +40,7 @@ func readAll(t testing.TB, r *Reader) []*media.Packet {
 
 func tool(t testing.TB, name string) {
 	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("%s is not installed", name)
-	}
+	mediatest.Program(t, name)
 }
 
 func run1(t testing.TB, stdin []byte, name string, args ...string) []byte {

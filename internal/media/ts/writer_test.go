@@ -155,13 +155,10 @@ func TestFFprobe(t *testing.T) {
 		if err := os.WriteFile(file, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c := exec.Command("ffprobe", "-v", "warning", "-show_packets", "-show_entries", "packet=stream_index,pts", "-of", "csv=p=0", file)
+		c := exec.Command(mediatest.Program(t, "ffprobe"), "-v", "warning", "-show_packets", "-show_entries", "packet=stream_index,pts", "-of", "csv=p=0", file)
 		var complaints bytes.Buffer
 		c.Stderr = &complaints
 		out, err := c.Output()
-		if errors.Is(err, exec.ErrNotFound) {
-			t.Skip("no ffprobe")
-		}
 		if err != nil {
 			t.Fatal(err)
 		}

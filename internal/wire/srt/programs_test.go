@@ -18,15 +18,13 @@ import (
 
 	"onair/internal/fault"
 	"onair/internal/media"
+	"onair/internal/media/mediatest"
 )
 
 // program returns a command that ends with the test, or skips where it is not installed.
 func program(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed", name)
-	}
+	path := mediatest.Program(t, name)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
 	return exec.CommandContext(ctx, path, args...)
