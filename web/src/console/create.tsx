@@ -1,9 +1,9 @@
 import { useState } from 'preact/hooks';
-import { inWords, type StreamChange } from '../lib/api';
+import type { StreamChange } from '../lib/api';
 import type { LatencyMode, LiveStream } from '../lib/types';
 import { linkTo } from './route';
 import { api, put, say } from './store';
-import { Dialog, ErrorLine } from './ui';
+import { Dialog, Form } from './ui';
 
 export const MODES: { value: LatencyMode; name: string; words: string }[] = [
   {
@@ -37,86 +37,67 @@ export function StreamForm(p: {
   const [title, setTitle] = useState(p.stream?.title ?? '');
   const [mode, setMode] = useState<LatencyMode>(p.stream?.latency_mode ?? 'low');
   const [wait, setWait] = useState(p.stream?.reconnect_window ?? 60);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
   const windows = WINDOWS.some(([v]) => v === wait)
     ? WINDOWS
     : [...WINDOWS, [wait, `Wait ${wait} s`] as [number, string]].sort((a, b) => a[0] - b[0]);
   return (
-    <form
-      onSubmit={async (e) => {
-        e.preventDefault();
-        setBusy(true);
-        setError('');
-        try {
-          await p.run({ title: title.trim(), latency_mode: mode, reconnect_window: wait });
-        } catch (err) {
-          setError(inWords(err));
-          setBusy(false);
-        }
+    <Form
+      action={p.action}
+      onCancel={p.onCancel}
+      run={async () => {
+        await p.run({ title: title.trim(), latency_mode: mode, reconnect_window: wait });
       }}
     >
-      <div class="dialog-body">
-        <div class="field">
-          <label for="f-title">Title</label>
-          <input
-            id="f-title"
-            class="input"
-            maxLength={200}
-            autocomplete="off"
-            placeholder="Friday town hall"
-            value={title}
-            onInput={(e) => setTitle(e.currentTarget.value)}
-          />
-          <p class="help">Viewers see it on the watch page.</p>
-        </div>
-        <fieldset class="field">
-          <legend>Delay to viewers</legend>
-          <div class="choices">
-            {MODES.map((m) => (
-              <label key={m.value} class="choice">
-                <input
-                  type="radio"
-                  name="mode"
-                  value={m.value}
-                  checked={mode === m.value}
-                  onChange={() => setMode(m.value)}
-                />
-                <span>
-                  <b>{m.name}</b>
-                  <span class="muted">{m.words}</span>
-                </span>
-              </label>
-            ))}
-          </div>
-        </fieldset>
-        <div class="field">
-          <label for="f-window">When the encoder loses its connection</label>
-          <select
-            id="f-window"
-            class="input"
-            value={wait}
-            onChange={(e) => setWait(Number(e.currentTarget.value))}
-          >
-            {windows.map(([v, words]) => (
-              <option key={v} value={v}>
-                {words}
-              </option>
-            ))}
-          </select>
-          <p class="help">Viewers stay on the page and continue when it is back in time.</p>
-        </div>
-        <ErrorLine text={error} />
+      <div class="field">
+        <label for="f-title">Title</label>
+        <input
+          id="f-title"
+          class="input"
+          maxLength={200}
+          autocomplete="off"
+          placeholder="Friday town hall"
+          value={title}
+          onInput={(e) => setTitle(e.currentTarget.value)}
+        />
+        <p class="help">Viewers see it on the watch page.</p>
       </div>
-      <div class="panel-foot">
-        <button type="button" class="button" onClick={p.onCancel}>
-          Cancel
-        </button>
-        <button type="submit" class="button primary" disabled={busy}>
-          {p.action}
-        </button>
+      <fieldset class="field">
+        <legend>Delay to viewers</legend>
+        <div class="choices">
+          {MODES.map((m) => (
+            <label key={m.value} class="choice">
+              <input
+                type="radio"
+                name="mode"
+                value={m.value}
+                checked={mode === m.value}
+                onChange={() => setMode(m.value)}
+              />
+              <span>
+                <b>{m.name}</b>
+                <span class="muted">{m.words}</span>
+              </span>
+            </label>
+          ))}
+        </div>
+      </fieldset>
+      <div class="field">
+        <label for="f-window">When the encoder loses its connection</label>
+        <select
+          id="f-window"
+          class="input"
+          value={wait}
+          onChange={(e) => setWait(Number(e.currentTarget.value))}
+        >
+          {windows.map(([v, words]) => (
+            <option key={v} value={v}>
+              {words}
+            </option>
+          ))}
+        </select>
+        <p class="help">Viewers stay on the page and continue when it is back in time.</p>
       </div>
-    </form>
+    </Form>
   );
 }
 

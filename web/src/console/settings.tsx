@@ -3,7 +3,7 @@ import { inWords, overrideJson, type StreamChange } from '../lib/api';
 import { bitrate } from '../lib/format';
 import type { LiveStream } from '../lib/types';
 import { api, put, say } from './store';
-import { CodeBlock, Confirm, CopyField, Dialog, ErrorLine } from './ui';
+import { CodeBlock, Confirm, CopyField, Dialog, ErrorLine, Form } from './ui';
 
 async function change(stream: LiveStream, c: StreamChange, words: string): Promise<void> {
   const fresh = await api.value?.update(stream.id, c);
@@ -61,54 +61,35 @@ export function Passphrase({ stream }: { stream: LiveStream }) {
 
 function SetPassphrase({ stream, onClose }: { stream: LiveStream; onClose: () => void }) {
   const [value, setValue] = useState(passphrase);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
   return (
     <Dialog title="Encrypt SRT" onClose={onClose}>
-      <form
-        onSubmit={async (e) => {
-          e.preventDefault();
-          setBusy(true);
-          setError('');
-          try {
-            await change(stream, { srt_passphrase: value.trim() }, 'Passphrase set.');
-            onClose();
-          } catch (err) {
-            setError(inWords(err));
-            setBusy(false);
-          }
+      <Form
+        action="Set passphrase"
+        onCancel={onClose}
+        run={async () => {
+          await change(stream, { srt_passphrase: value.trim() }, 'Passphrase set.');
+          onClose();
         }}
       >
-        <div class="dialog-body">
-          <div class="field">
-            <label for="p-phrase">Passphrase</label>
-            <input
-              id="p-phrase"
-              class="input mono"
-              required
-              minLength={10}
-              maxLength={79}
-              autocomplete="off"
-              spellcheck={false}
-              value={value}
-              onInput={(e) => setValue(e.currentTarget.value)}
-            />
-            <p class="help">
-              10 to 79 letters, digits and - . _ ~. Every encoder and player must name it from its next
-              connection on; those that are connected stay.
-            </p>
-          </div>
-          <ErrorLine text={error} />
+        <div class="field">
+          <label for="p-phrase">Passphrase</label>
+          <input
+            id="p-phrase"
+            class="input mono"
+            required
+            minLength={10}
+            maxLength={79}
+            autocomplete="off"
+            spellcheck={false}
+            value={value}
+            onInput={(e) => setValue(e.currentTarget.value)}
+          />
+          <p class="help">
+            10 to 79 letters, digits and - . _ ~. Every encoder and player must name it from its next
+            connection on; those that are connected stay.
+          </p>
         </div>
-        <div class="panel-foot">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary" disabled={busy}>
-            Set passphrase
-          </button>
-        </div>
-      </form>
+      </Form>
     </Dialog>
   );
 }
@@ -221,72 +202,53 @@ function Limits({ stream, onClose }: { stream: LiveStream; onClose: () => void }
   const [on, setOn] = useState(m.enabled);
   const [tracks, setTracks] = useState(m.max_video_tracks ?? 0);
   const [rate, setRate] = useState(m.max_bitrate ? String(m.max_bitrate / 1e6) : '');
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
   return (
     <Dialog title="OBS multitrack" onClose={onClose}>
-      <form
-        onSubmit={async (e) => {
-          e.preventDefault();
-          setBusy(true);
-          setError('');
-          try {
-            const max = Math.round(Number(rate) * 1e6);
-            const multitrack = { enabled: on, max_video_tracks: tracks || null, max_bitrate: max || null };
-            await change(stream, { multitrack }, 'Saved.');
-            onClose();
-          } catch (err) {
-            setError(inWords(err));
-            setBusy(false);
-          }
+      <Form
+        action="Save limits"
+        onCancel={onClose}
+        run={async () => {
+          const max = Math.round(Number(rate) * 1e6);
+          const multitrack = { enabled: on, max_video_tracks: tracks || null, max_bitrate: max || null };
+          await change(stream, { multitrack }, 'Saved.');
+          onClose();
         }}
       >
-        <div class="dialog-body">
-          <label class="check">
-            <input type="checkbox" checked={on} onChange={() => setOn(!on)} />
-            Answer OBS when it asks for settings
-          </label>
-          <div class="field">
-            <label for="m-tracks">Most qualities</label>
-            <select
-              id="m-tracks"
-              class="input"
-              value={tracks}
-              onChange={(e) => setTracks(Number(e.currentTarget.value))}
-            >
-              <option value={0}>As many as the server takes</option>
-              {[1, 2, 3, 4, 5, 6].map((n) => (
-                <option key={n} value={n}>
-                  {n}
-                </option>
-              ))}
-            </select>
-          </div>
-          <div class="field">
-            <label for="m-rate">Most bitrate of all together, in Mb/s</label>
-            <input
-              id="m-rate"
-              class="input"
-              type="number"
-              min="0.1"
-              max="200"
-              step="0.1"
-              placeholder="The server’s limit"
-              value={rate}
-              onInput={(e) => setRate(e.currentTarget.value)}
-            />
-          </div>
-          <ErrorLine text={error} />
+        <label class="check">
+          <input type="checkbox" checked={on} onChange={() => setOn(!on)} />
+          Answer OBS when it asks for settings
+        </label>
+        <div class="field">
+          <label for="m-tracks">Most qualities</label>
+          <select
+            id="m-tracks"
+            class="input"
+            value={tracks}
+            onChange={(e) => setTracks(Number(e.currentTarget.value))}
+          >
+            <option value={0}>As many as the server takes</option>
+            {[1, 2, 3, 4, 5, 6].map((n) => (
+              <option key={n} value={n}>
+                {n}
+              </option>
+            ))}
+          </select>
         </div>
-        <div class="panel-foot">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary" disabled={busy}>
-            Save limits
-          </button>
+        <div class="field">
+          <label for="m-rate">Most bitrate of all together, in Mb/s</label>
+          <input
+            id="m-rate"
+            class="input"
+            type="number"
+            min="0.1"
+            max="200"
+            step="0.1"
+            placeholder="The server’s limit"
+            value={rate}
+            onInput={(e) => setRate(e.currentTarget.value)}
+          />
         </div>
-      </form>
+      </Form>
     </Dialog>
   );
 }

@@ -4,7 +4,7 @@ import { clock, since } from '../lib/format';
 import type { LiveStream, Source } from '../lib/types';
 import { useNow } from './hooks';
 import { api, put, say } from './store';
-import { Confirm, Dialog, ErrorLine } from './ui';
+import { Confirm, Dialog, Form } from './ui';
 
 const WORDS: Record<Source['status'], string> = {
   off: 'Off',
@@ -91,59 +91,40 @@ export function SourceCard({ stream }: { stream: LiveStream }) {
 function Edit({ stream, onClose }: { stream: LiveStream; onClose: () => void }) {
   const [url, setUrl] = useState(stream.source?.url ?? '');
   const [onDemand, setOnDemand] = useState(stream.source?.on_demand ?? false);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
   return (
     <Dialog title="Fetch from an address" onClose={onClose}>
-      <form
-        onSubmit={async (e) => {
-          e.preventDefault();
-          setBusy(true);
-          setError('');
-          try {
-            await update(stream, { url: url.trim(), on_demand: onDemand });
-            say('Saved.');
-            onClose();
-          } catch (err) {
-            setError(inWords(err));
-            setBusy(false);
-          }
+      <Form
+        action="Save"
+        onCancel={onClose}
+        run={async () => {
+          await update(stream, { url: url.trim(), on_demand: onDemand });
+          say('Saved.');
+          onClose();
         }}
       >
-        <div class="dialog-body">
-          <div class="field">
-            <label for="s-url">Address</label>
-            <input
-              id="s-url"
-              class="input mono"
-              required
-              autocomplete="off"
-              spellcheck={false}
-              inputMode="url"
-              placeholder="rtsp://…"
-              value={url}
-              onInput={(e) => setUrl(e.currentTarget.value)}
-            />
-            <p class="help">
-              RTSP, HLS (http or https), RTMP, RTMPS or SRT. User and password may stand in it; they are shown
-              as **** from then on, and kept if you leave them so.
-            </p>
-          </div>
-          <label class="check">
-            <input type="checkbox" checked={onDemand} onChange={() => setOnDemand(!onDemand)} />
-            Only while somebody watches
-          </label>
-          <ErrorLine text={error} />
+        <div class="field">
+          <label for="s-url">Address</label>
+          <input
+            id="s-url"
+            class="input mono"
+            required
+            autocomplete="off"
+            spellcheck={false}
+            inputMode="url"
+            placeholder="rtsp://…"
+            value={url}
+            onInput={(e) => setUrl(e.currentTarget.value)}
+          />
+          <p class="help">
+            RTSP, HLS (http or https), RTMP, RTMPS or SRT. User and password may stand in it; they are shown
+            as **** from then on, and kept if you leave them so.
+          </p>
         </div>
-        <div class="panel-foot">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary" disabled={busy}>
-            Save
-          </button>
-        </div>
-      </form>
+        <label class="check">
+          <input type="checkbox" checked={onDemand} onChange={() => setOnDemand(!onDemand)} />
+          Only while somebody watches
+        </label>
+      </Form>
     </Dialog>
   );
 }

@@ -4,7 +4,7 @@ import { bytes, clock, since } from '../lib/format';
 import type { LiveStream, Target } from '../lib/types';
 import { useNow } from './hooks';
 import { api, put, say } from './store';
-import { Confirm, Dialog, ErrorLine, Icon, masked } from './ui';
+import { Confirm, Dialog, Form, Icon, masked } from './ui';
 
 const WORDS: Record<Target['status'], string> = {
   idle: 'Waiting',
@@ -131,85 +131,66 @@ function Add({ stream, onClose }: { stream: LiveStream; onClose: () => void }) {
   const [url, setUrl] = useState('');
   const [key, setKey] = useState('');
   const [name, setName] = useState('');
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState('');
   return (
     <Dialog title="Restream to a service" onClose={onClose}>
-      <form
-        onSubmit={async (e) => {
-          e.preventDefault();
-          setBusy(true);
-          setError('');
-          try {
-            await api.value?.addTarget(stream.id, {
-              url: url.trim(),
-              ...(key.trim() ? { stream_key: key.trim() } : {}),
-              ...(name.trim() ? { passthrough: name.trim() } : {}),
-            });
-            await again(stream);
-            say('Service added.');
-            onClose();
-          } catch (err) {
-            setError(inWords(err));
-            setBusy(false);
-          }
+      <Form
+        action="Add service"
+        onCancel={onClose}
+        run={async () => {
+          await api.value?.addTarget(stream.id, {
+            url: url.trim(),
+            ...(key.trim() ? { stream_key: key.trim() } : {}),
+            ...(name.trim() ? { passthrough: name.trim() } : {}),
+          });
+          await again(stream);
+          say('Service added.');
+          onClose();
         }}
       >
-        <div class="dialog-body">
-          <div class="field">
-            <label for="t-url">Server</label>
-            <input
-              id="t-url"
-              class="input mono"
-              required
-              autocomplete="off"
-              spellcheck={false}
-              inputMode="url"
-              placeholder="rtmp://…"
-              value={url}
-              onInput={(e) => setUrl(e.currentTarget.value)}
-            />
-            <p class="help">
-              From the other service’s page for encoders: an address that begins with <code>rtmp://</code>,{' '}
-              <code>rtmps://</code> or <code>srt://</code>.
-            </p>
-          </div>
-          <div class="field">
-            <label for="t-key">Their stream key</label>
-            <input
-              id="t-key"
-              class="input mono"
-              {...masked(true)}
-              autocomplete="off"
-              spellcheck={false}
-              value={key}
-              onInput={(e) => setKey(e.currentTarget.value)}
-            />
-            <p class="help">For SRT it is the stream id; leave it empty if the address holds everything.</p>
-          </div>
-          <div class="field">
-            <label for="t-name">Name</label>
-            <input
-              id="t-name"
-              class="input"
-              maxLength={100}
-              autocomplete="off"
-              placeholder="Optional"
-              value={name}
-              onInput={(e) => setName(e.currentTarget.value)}
-            />
-          </div>
-          <ErrorLine text={error} />
+        <div class="field">
+          <label for="t-url">Server</label>
+          <input
+            id="t-url"
+            class="input mono"
+            required
+            autocomplete="off"
+            spellcheck={false}
+            inputMode="url"
+            placeholder="rtmp://…"
+            value={url}
+            onInput={(e) => setUrl(e.currentTarget.value)}
+          />
+          <p class="help">
+            From the other service’s page for encoders: an address that begins with <code>rtmp://</code>,{' '}
+            <code>rtmps://</code> or <code>srt://</code>.
+          </p>
         </div>
-        <div class="panel-foot">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary" disabled={busy}>
-            Add service
-          </button>
+        <div class="field">
+          <label for="t-key">Their stream key</label>
+          <input
+            id="t-key"
+            class="input mono"
+            {...masked(true)}
+            autocomplete="off"
+            spellcheck={false}
+            value={key}
+            onInput={(e) => setKey(e.currentTarget.value)}
+          />
+          <p class="help">For SRT it is the stream id; leave it empty if the address holds everything.</p>
         </div>
-      </form>
+        <div class="field">
+          <label for="t-name">Name</label>
+          <input
+            id="t-name"
+            class="input"
+            maxLength={100}
+            autocomplete="off"
+            placeholder="Optional"
+            value={name}
+            onInput={(e) => setName(e.currentTarget.value)}
+          />
+        </div>
+      </Form>
     </Dialog>
   );
 }

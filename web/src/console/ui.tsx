@@ -166,6 +166,45 @@ export function Dialog(p: { title: string; onClose: () => void; children: Compon
   );
 }
 
+/** The form of a dialog: its fields, why the last try failed, and two buttons. */
+export function Form(p: {
+  action: string;
+  run: () => Promise<void>;
+  onCancel: () => void;
+  children: ComponentChildren;
+}) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState('');
+  return (
+    <form
+      onSubmit={async (e) => {
+        e.preventDefault();
+        setBusy(true);
+        setError('');
+        try {
+          await p.run();
+        } catch (err) {
+          setError(inWords(err));
+          setBusy(false);
+        }
+      }}
+    >
+      <div class="dialog-body">
+        {p.children}
+        <ErrorLine text={error} />
+      </div>
+      <div class="panel-foot">
+        <button type="button" class="button" onClick={p.onCancel}>
+          Cancel
+        </button>
+        <button type="submit" class="button primary" disabled={busy}>
+          {p.action}
+        </button>
+      </div>
+    </form>
+  );
+}
+
 /** Asks before something that cannot be taken back. */
 export function Confirm(p: {
   title: string;
