@@ -135,6 +135,8 @@ func FuzzPacket(f *testing.F) {
 		{control: true, typ: ctrlShutdown}, {control: true, typ: ctrlUser, sub: extKMReq}, {control: true, typ: ctrlACKACK, info: 1}} {
 		f.Add(append(h.append(nil), payload(1)[:64]...), uint16(3))
 	}
+	drop := header{control: true, typ: ctrlDropReq}.append(nil)
+	f.Add(append(drop, 0x40, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF), uint16(63)) // half a circle ahead to just behind
 	hs := &handshake{version: 5, typ: hsConclusion, extension: &hsExtension{}, sid: "publish:key", km: make([]byte, 40)}
 	f.Add(hs.append(header{control: true}.append(nil), true), uint16(1))
 	f.Fuzz(func(t *testing.T, b []byte, repeat uint16) {

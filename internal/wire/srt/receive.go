@@ -130,7 +130,7 @@ func (r *receiver) push(seq, timestamp uint32, again bool, data []byte, now time
 		r.belated++
 		return 0, 0, false
 	}
-	if seqDiff(seq, r.read) >= maxWindow {
+	if seqDiff(seq, r.next)+seqDiff(r.next, r.read) >= maxWindow {
 		if r.read != r.end {
 			r.overflow++
 			return 0, 0, false
@@ -203,16 +203,13 @@ func (r *receiver) giveUp(now time.Time, repair time.Duration) {
 	}
 }
 
-// forget gives up what is missing between two packets, inclusive.
+// forget gives up what is missing between two packets, inclusive. Both are counted from
+// next: of three sequence numbers, two orders say nothing of the third.
 func (r *receiver) forget(first, last uint32) {
-	if seqDiff(first, r.next) < 0 {
-		first = r.next
-	}
-	if seqDiff(last, r.end) >= 0 {
-		last = seqAdd(r.end, -1)
-	}
-	for s, n := first, seqDiff(last, first); n >= 0; s, n = seqAdd(s, 1), n-1 {
-		if t := r.slot(s); t.state == slotMissing {
+	from := max(seqDiff(first, r.next), 0)
+	to := min(seqDiff(last, r.next), seqDiff(r.end, r.next)-1)
+	for i := from; i <= to; i++ {
+		if t := r.slot(seqAdd(r.next, i)); t.state == slotMissing {
 			t.state = slotGone
 			r.missing--
 			r.dropped++

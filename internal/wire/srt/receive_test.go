@@ -191,3 +191,22 @@ func TestSlowPeer(t *testing.T) {
 		e.stop()
 	})
 }
+
+// A peer may name any sequence numbers. Half of their circle ahead, the order of two of
+// them says nothing of a third: what is walked over is bounded by the window all the same.
+func TestSequenceNumbersHalfACircleAhead(t *testing.T) {
+	now := time.Unix(0, 0)
+	r := newReceiver(1, time.Second, &payloads{}, now)
+	push := func(seq uint32) { r.push(seq, 0, false, []byte("x"), now) }
+	push(1)
+	push(4) // 2 and 3 are missing
+	r.forget(seqAdd(r.next, 1<<30-1), seqAdd(r.next, 1<<31-2))
+	if r.dropped != 0 || r.missing != 2 {
+		t.Errorf("after a range behind and ahead: %d dropped, %d missing", r.dropped, r.missing)
+	}
+	// Ahead of the first missing packet, and behind the first that is not read.
+	push(seqAdd(r.next, 1<<30-1))
+	if r.overflow != 1 || r.missing != 2 || r.end != 5 {
+		t.Errorf("after a packet half a circle ahead: %d over, %d missing, end %d", r.overflow, r.missing, r.end)
+	}
+}
