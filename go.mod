@@ -38,6 +38,7 @@ require (
 )
 
 require (
+	github.com/Eyevinn/dash-mpd v0.14.0 // indirect
 	github.com/benburkert/openpgp v0.0.0-20160410205803-c2471f86866c // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

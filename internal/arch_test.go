@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"wire/guard":      {"fault"},
 	"wire/srt":        {"media", "media/bitstream", "media/ts", "fault"},
 	"wire/rtc":        {"media", "media/bitstream", "fault"},
+	"ffmpeg":          {"media", "media/bitstream", "media/fmp4", "fault"},
 	// L2: the hub, and control beside the path.
 	"hub":                     {"media", "event", "fault"},
 	"control/store":           {"event", "fault"},
@@ -39,11 +40,17 @@ var allowed = map[string][]string{
 	// The doctor listens to what a publisher sends, before anything is repaired.
 	"control/doctor": {"media", "media/bitstream", "media/fmp4", "event", "fault"},
 	"control/golive": {"fault"},
+	"control/steer":  {"event", "fault"},
 	// L3: what moves media between the wire and the hub, and what viewers touch.
 	"ingest":       {"hub", "media", "media/bitstream", "event", "fault"},
 	"ingest/pull":  {"ingest", "hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
 	"deliver/pack": {"hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
-	"deliver/hls":  {"deliver/pack", "hub", "media", "event", "fault"},
+	"transcode":    {"ffmpeg", "hub", "media", "media/bitstream", "event", "fault"},
+	// What delivers segments counts its viewers in one way.
+	"deliver/audience": {"fault"},
+	"deliver/hls":      {"deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
+	"deliver/dash":     {"deliver/pack", "deliver/audience", "hub", "media", "media/fmp4", "event", "fault"},
+	"deliver/images":   {"deliver/pack", "ffmpeg", "hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
 	// The hub and what it needs are for its tests, which compare it with net/http.
 	"deliver/shortcut": {"deliver/hls", "deliver/pack", "hub", "media", "event", "fault"},
 	"deliver/play":     {"hub", "media", "event", "fault"},
@@ -64,6 +71,7 @@ var thirdParty = map[string][]string{
 	"github.com/pion":                   {"wire/rtc"},
 	"github.com/Eyevinn/mp4ff":          {"media/fmp4", "deliver/pack"},
 	"github.com/Eyevinn/hls-m3u8":       {"deliver/hls"},
+	"github.com/Eyevinn/dash-mpd":       {"deliver/dash"},
 	"github.com/danielgtaylor/huma":     {"control/api"},
 	"github.com/uptrace/bun":            {"control/store"},
 	"github.com/pressly/goose":          {"control/store"},

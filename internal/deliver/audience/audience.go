@@ -1,0 +1,2 @@
+// Package audience counts the viewers of streams by the sessions in their requests.
+package audience
