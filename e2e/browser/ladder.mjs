@@ -1,0 +1,133 @@
+// Plays one stream in Chromium on a line that becomes narrow and wide again, and prints
+// which renditions were shown in each of the three phases.
+// node ladder.mjs --player hls|shaka|dash --url URL --narrow KBIT [--wide S --narrowFor S --again S]
+import { createServer } from "node:http";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { flags, launch } from "./chromium.mjs";
+
+const { player, url, narrow, wide = 12, narrowFor = 20, again = 25 } = flags();
+const require = createRequire(import.meta.url);
+
+const page = `<!doctype html><meta charset="utf-8"><title>player</title>
+<video id="v" muted autoplay playsinline width="640" height="360"></video>
+<script src="/player.js"></script><script src="/clock.js"></script><script src="/start.js"></script>`;
+
+const start = {
+  hls: `
+    const hls = new Hls({ lowLatencyMode: true });
+    window.hls = hls;
+    hls.on(Hls.Events.ERROR, (_, e) => {
+      const text = e.type + " " + e.details + (e.error ? " " + e.error.message : "");
+      window.log.errors.push(text);
+      if (e.fatal) window.log.fatal.push(text);
+    });
+    hls.on(Hls.Events.MANIFEST_PARSED, (_, d) => { window.log.levels = d.levels.map((l) => l.height + "@" + l.bitrate); video.play(); });
+    hls.loadSource(URL_);
+    hls.attachMedia(video);`,
+  shaka: `
+    (async () => {
+      shaka.polyfill.installAll();
+      const p = new shaka.Player();
+      window.player = p;
+      p.addEventListener("error", (e) => {
+        const text = "shaka " + e.detail.code + " " + JSON.stringify(e.detail.data?.slice?.(0, 3) ?? "");
+        window.log.errors.push(text);
+        if (e.detail.severity === 2) window.log.fatal.push(text);
+      });
+      await p.attach(video);
+      await p.load(URL_);
+      window.log.levels = p.getVariantTracks().map((t) => t.height + "@" + t.bandwidth);
+      video.play();
+    })().catch((e) => window.log.fatal.push("load: " + (e.code ?? "") + " " + e.message));`,
+  dash: `
+    const p = dashjs.MediaPlayer().create();
+    window.player = p;
+    p.updateSettings({ debug: { logLevel: 1 } });
+    p.on(dashjs.MediaPlayer.events.ERROR, (e) => {
+      const text = "dash " + (e.error?.code ?? "") + " " + (e.error?.message ?? e.error ?? "");
+      window.log.errors.push(text);
+      // 10, 11 and 27 … 29 are failures to load, which the player tries again by itself.
+      if (e.error?.code >= 30 || e.error?.code < 10) window.log.fatal.push(text);
+    });
+    p.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, () => {
+      window.log.levels = p.getRepresentationsByType("video").map((r) => r.height + "@" + r.bandwidth);
+    });
+    p.initialize(video, URL_, true);`,
+};
+
+const sources = {
+  hls: require.resolve("hls.js/dist/hls.min.js"),
+  shaka: require.resolve("shaka-player/dist/shaka-player.compiled.js"),
+  dash: require.resolve("dashjs/dist/modern/umd/dash.all.min.js"),
+};
+
+const files = {
+  "/": ["text/html", page],
+  "/player.js": ["text/javascript", readFileSync(sources[player])],
+  "/clock.js": ["text/javascript", readFileSync(new URL("./clock.js", import.meta.url))],
+  "/start.js": [
+    "text/javascript",
+    `const URL_ = ${JSON.stringify(url)};
+    const video = document.getElementById("v");
+    window.log = { fatal: [], errors: [], levels: [] };
+    window.frames_ = window.watchFrames(video);
+    ${start[player]}`,
+  ],
+};
+const server = createServer((req, res) => {
+  const file = files[req.url];
+  if (!file) {
+    res.writeHead(404).end();
+    return;
+  }
+  res.writeHead(200, { "content-type": file[0] }).end(file[1]);
+}).listen(0, "127.0.0.1");
+await new Promise((resolve) => server.once("listening", resolve));
+
+const browser = await launch();
+try {
+  const tab = await browser.newPage();
+  const network = await tab.context().newCDPSession(tab);
+  await network.send("Network.enable");
+  const line = (kbit) =>
+    network.send("Network.emulateNetworkConditions", {
+      offline: false,
+      latency: kbit ? 20 : 0,
+      downloadThroughput: kbit ? (kbit * 1000) / 8 : -1,
+      uploadThroughput: -1,
+    });
+  await tab.goto(`http://127.0.0.1:${server.address().port}/`);
+  await tab
+    .waitForFunction(() => window.frames_.length > 2 || window.log.fatal.length > 0, null, { timeout: 40000 })
+    .catch(() => {});
+  const phases = [];
+  const phase = async (name, kbit, seconds) => {
+    await line(kbit);
+    const from = await tab.evaluate(() => window.frames_.length);
+    await tab.waitForTimeout(Number(seconds) * 1000);
+    phases.push(
+      await tab.evaluate(
+        ([name, from]) => {
+          const frames = window.frames_.slice(Math.max(0, from - 1));
+          let freeze = 0;
+          for (let i = 1; i < frames.length; i++) freeze = Math.max(freeze, frames[i].at - frames[i - 1].at);
+          if (frames.length) freeze = Math.max(freeze, Date.now() - frames.at(-1).at);
+          const widths = [];
+          for (const f of frames) if (widths.at(-1) !== f.width) widths.push(f.width);
+          const ages = frames.map((f) => f.age).filter((a) => a !== null);
+          return { name, widths, last: frames.at(-1)?.width ?? 0, frames: frames.length, freezeMs: freeze, ageMs: ages.at(-1) ?? null };
+        },
+        [name, from],
+      ),
+    );
+  };
+  await phase("wide", 0, wide);
+  await phase("narrow", Number(narrow), narrowFor);
+  await phase("wide again", 0, again);
+  const log = await tab.evaluate(() => window.log);
+  console.log(JSON.stringify({ ...log, phases }));
+} finally {
+  await browser.close();
+  server.close();
+}
