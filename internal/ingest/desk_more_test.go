@@ -347,3 +347,37 @@ func TestKeyIsAskedForAfterAPause(t *testing.T) {
 		r.end()
 	})
 }
+
+// TestViewersAskForKeyFrames: the question goes to who is on the air, and to nobody else.
+func TestViewersAskForKeyFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t)
+		r.RequestKey("ls_1") // nobody is there
+		ctx, stop := context.WithCancel(t.Context())
+		main := &asked{request: &request{key: "good", steps: live(mediatest.Options{Duration: 10 * time.Second})}}
+		backup := &asked{request: &request{key: "good", backup: true, steps: live(mediatest.Options{Duration: 10 * time.Second})}}
+		deaf := &request{key: "good", steps: live(mediatest.Options{Duration: 10 * time.Second})}
+		ends := []<-chan error{r.serve(ctx, main)}
+		time.Sleep(2 * time.Second)
+		ends = append(ends, r.serve(ctx, backup))
+		time.Sleep(2 * time.Second)
+		was := backup.times // it may be asked while it stands by
+		r.RequestKey("ls_1")
+		r.RequestKey("ls_2")
+		if main.times != 1 || backup.times != was {
+			t.Errorf("the main encoder was asked %d times, the backup %d", main.times, backup.times-was)
+		}
+		ends = append(ends, r.serve(ctx, deaf)) // its protocol has no way to be asked
+		time.Sleep(2 * time.Second)
+		r.RequestKey("ls_1")
+		if main.times != 1 {
+			t.Errorf("who left was asked")
+		}
+		stop()
+		for _, end := range ends {
+			<-end
+		}
+		r.view()
+		r.end()
+	})
+}

@@ -119,7 +119,7 @@ func newStation(t *testing.T, linger time.Duration) *station {
 }
 
 // serve runs the publisher in the background; the result comes when it is over.
-func (s *station) serve(ctx context.Context, r *request) <-chan error {
+func (s *station) serve(ctx context.Context, r Request) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, r) }()
 	return done

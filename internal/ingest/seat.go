@@ -92,6 +92,27 @@ func (s *session) release() {
 // this is not done too often.
 type keyRequester interface{ RequestKey() }
 
+// RequestKey asks the publisher that is on the air of a stream for a key frame, if its
+// protocol has a way to ask. It waits for no network; whoever calls it sees to it that it
+// is not often.
+func (i *Ingest) RequestKey(streamID string) {
+	i.mu.Lock()
+	d := i.desks[streamID]
+	i.mu.Unlock()
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	s := d.air
+	d.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if r, ok := s.request.(keyRequester); ok {
+		r.RequestKey()
+	}
+}
+
 // hold keeps a packet of a publisher off the air: its newest group of pictures, or its
 // newest sound if it has no pictures.
 func (s *session) hold(p *media.Packet) {
