@@ -37,6 +37,9 @@ type group struct {
 type Feed struct {
 	stream *Stream
 	name   string
+	origin origin
+	// derivation is who writes it, if it is derived; nil while nobody does.
+	derivation *Derivation
 
 	// slots holds the packets with numbers from tail on. groups lists the group
 	// beginnings among them. What comes before the first group is the rest of a group

@@ -1,8 +1,8 @@
 // Package hub holds the streams that are on the air: who publishes each, and the
 // media that its readers pull.
 //
-// A Hub has Streams by name, a Stream has Feeds (one a rendition, the source first),
-// a Feed is a ring of immutable packets in groups, a Reader is a cursor into it. A
+// A Hub has Streams by name, a Stream has Feeds (one a rendition, the source first; the
+// others are the publisher's own, or derived of its media on this machine), a Feed is a ring of immutable packets in groups, a Reader is a cursor into it. A
 // group is a video key packet and everything up to the next one; a feed without video
 // is cut into groups of a second. Groups are indivisible: joining begins at a group,
 // eviction takes whole groups, and a reader that lags is told so once (*Gap) and goes

@@ -75,8 +75,11 @@ func (s *Stream) Snapshot() Snapshot {
 	}
 	for _, f := range s.feeds {
 		out.Readers += f.readers
-		out.Bytes += f.received
 		out.Kept += f.bytes
+		if f.origin != published {
+			continue
+		}
+		out.Bytes += f.received
 		for i := range f.tracks {
 			t := f.tracks[i].snapshot(now)
 			out.Tracks = append(out.Tracks, t)

@@ -14,7 +14,7 @@ import (
 // SourceFeed is the name of the feed that carries what the publisher sends.
 const SourceFeed = "source"
 
-// maxFeeds is the most renditions of one stream.
+// maxFeeds is the most renditions that the publisher of one stream may send.
 const maxFeeds = 8
 
 // Stream is one broadcast, from the first publisher until it ended for good.
@@ -84,8 +84,8 @@ func (s *Stream) LatencyMode() media.LatencyMode {
 // Feed returns the source feed: the publisher's own audio and video.
 func (s *Stream) Feed() *Feed { return s.source }
 
-// Feeds returns the stream's feeds, one a rendition that the publisher sends: the source
-// first, then the others in the order in which they began.
+// Feeds returns the stream's feeds, one a rendition: the source first, then the others in
+// the order in which they began, be they the publisher's or derived.
 func (s *Stream) Feeds() []*Feed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,21 +103,52 @@ func (s *Stream) FeedsChanged() <-chan struct{} {
 	return s.grown
 }
 
-// feedOf returns the feed of a rendition, a new one on its first use; nil if there are
-// too many.
+// feedOf returns the feed of a rendition that the publisher sends, a new one on its first
+// use; nil if there are too many.
 func (s *Stream) feedOf(rendition string) *Feed {
 	if rendition == "" {
 		return s.source
 	}
-	for _, f := range s.feeds[1:] {
-		if f.name == rendition {
+	f := s.named(rendition)
+	switch {
+	case rendition == SourceFeed:
+		return nil
+	case f != nil && f.origin == published:
+		return f
+	case s.count(published) == maxFeeds:
+		return nil
+	}
+	if f != nil {
+		f.handOver()
+		return f
+	}
+	return s.addFeed(rendition, published)
+}
+
+// named returns the feed of that name; nil if there is none.
+func (s *Stream) named(name string) *Feed {
+	for _, f := range s.feeds {
+		if f.name == name {
 			return f
 		}
 	}
-	if len(s.feeds) == maxFeeds || rendition == SourceFeed {
-		return nil
+	return nil
+}
+
+// count counts the feeds of the publisher, or those that are derived.
+func (s *Stream) count(o origin) (n int) {
+	for _, f := range s.feeds {
+		if (f.origin == published) == (o == published) {
+			n++
+		}
 	}
-	f := newFeed(s, rendition)
+	return n
+}
+
+// addFeed adds a feed and wakes who waits for one.
+func (s *Stream) addFeed(name string, o origin) *Feed {
+	f := newFeed(s, name)
+	f.origin = o
 	s.feeds = append(s.feeds, f)
 	if s.grown != nil {
 		close(s.grown)
@@ -142,7 +173,9 @@ func (s *Stream) trim() {
 // claim readies the feeds for another publisher.
 func (s *Stream) claim(announced []*media.Track) {
 	for _, f := range s.feeds {
-		f.claim()
+		if f.origin == published {
+			f.claim()
+		}
 	}
 	for _, t := range announced {
 		if f := s.feedOf(t.Rendition); f != nil {
