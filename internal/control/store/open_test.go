@@ -38,7 +38,7 @@ func TestOpenMakesPrivateFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if s.Kind() != "sqlite" || !strings.Contains(logged.String(), "to=2") {
+	if s.Kind() != "sqlite" || !strings.Contains(logged.String(), "to=3") {
 		t.Errorf("opened %s, logged %q", s.Kind(), &logged)
 	}
 	if _, err := s.CreateLiveStream(t.Context(), store.LiveStream{}, nil); err != nil {

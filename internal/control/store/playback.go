@@ -21,6 +21,8 @@ type Playback struct {
 	Disabled    bool
 	// SRTPassphrase is the stream's; a secret.
 	SRTPassphrase string
+	// RealtimeViewers is as in LiveStream.
+	RealtimeViewers *int
 }
 
 // Playback returns what a playback id stands for; fault.NotFound if for nothing.
@@ -36,9 +38,10 @@ func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, erro
 		ID, Policy, LiveStreamID, Title, LatencyMode string
 		Disabled                                     bool
 		SRTPassphrase                                string `bun:"srt_passphrase"`
+		RealtimeViewers                              *int
 	}
 	err := s.db.NewSelect().TableExpr("playback_ids AS p").
-		ColumnExpr("p.id, p.policy, p.live_stream_id, s.title, s.latency_mode, s.disabled, s.srt_passphrase").
+		ColumnExpr("p.id, p.policy, p.live_stream_id, s.title, s.latency_mode, s.disabled, s.srt_passphrase, s.realtime_viewers").
 		Join("JOIN live_streams AS s ON s.id = p.live_stream_id").
 		Where("p.id = ?", playbackID).Scan(ctx, &row)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -47,7 +50,7 @@ func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, erro
 	if err != nil {
 		return Playback{}, s.fail(op, subject(playbackID), err)
 	}
-	return Playback{row.ID, Policy(row.Policy), row.LiveStreamID, row.Title, row.LatencyMode, row.Disabled, row.SRTPassphrase}, nil
+	return Playback{row.ID, Policy(row.Policy), row.LiveStreamID, row.Title, row.LatencyMode, row.Disabled, row.SRTPassphrase, row.RealtimeViewers}, nil
 }
 
 // AddPlaybackID gives a stream one more playback id; fault.Conflict when it has

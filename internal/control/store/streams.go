@@ -48,6 +48,10 @@ type LiveStream struct {
 	Source Source
 	// Multitrack is what OBS may send when it asks for its settings.
 	Multitrack Multitrack
+	// Ladder is in which renditions the stream can be watched.
+	Ladder Ladder
+	// RealtimeViewers is how many may watch over WebRTC at a time; nil leaves it to the server.
+	RealtimeViewers *int
 	// PlaybackIDs are in the order in which they were made, as are Targets.
 	PlaybackIDs []PlaybackID
 	Targets     []SimulcastTarget
@@ -100,6 +104,11 @@ type streamRow struct {
 	MultitrackDisabled   bool
 	MultitrackMaxTracks  int
 	MultitrackMaxBitrate int64
+
+	LadderProfile   string
+	LadderRungs     string
+	LadderMode      string
+	RealtimeViewers *int
 }
 
 type playbackRow struct {
@@ -119,15 +128,16 @@ func toRow(l LiveStream) (*streamRow, error) {
 			return nil, err
 		}
 	}
-	return &streamRow{
+	r := &streamRow{
 		ID: l.ID, CreatedAt: micros(l.CreatedAt), UpdatedAt: micros(l.UpdatedAt), Title: l.Title,
 		StreamKey: l.StreamKey, StreamKeyHash: hashKey(l.StreamKey), LatencyMode: l.LatencyMode,
 		ReconnectWindow: int64(l.ReconnectWindow / time.Second), Record: l.Record, Disabled: l.Disabled,
 		Metadata: string(meta), SRTPassphrase: l.SRTPassphrase,
 		SourceURL: l.Source.URL, SourceOnDemand: l.Source.OnDemand, SourceEnabled: l.Source.Enabled,
 		MultitrackDisabled: l.Multitrack.Disabled, MultitrackMaxTracks: l.Multitrack.MaxVideoTracks,
-		MultitrackMaxBitrate: l.Multitrack.MaxBitrate,
-	}, nil
+		MultitrackMaxBitrate: l.Multitrack.MaxBitrate, RealtimeViewers: l.RealtimeViewers,
+	}
+	return r, l.Ladder.keep(r)
 }
 
 func (r *streamRow) stream() (LiveStream, error) {
@@ -138,6 +148,12 @@ func (r *streamRow) stream() (LiveStream, error) {
 		Metadata: map[string]string{}, SRTPassphrase: r.SRTPassphrase,
 		Source:     Source{r.SourceURL, r.SourceOnDemand, r.SourceEnabled},
 		Multitrack: Multitrack{r.MultitrackDisabled, r.MultitrackMaxTracks, r.MultitrackMaxBitrate},
+
+		RealtimeViewers: r.RealtimeViewers,
+	}
+	var err error
+	if l.Ladder, err = r.ladder(); err != nil {
+		return LiveStream{}, err
 	}
 	if err := json.Unmarshal([]byte(r.Metadata), &l.Metadata); err != nil {
 		return LiveStream{}, err

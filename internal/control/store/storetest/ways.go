@@ -19,6 +19,9 @@ func ways(t *testing.T, open Opener) {
 	in.SRTPassphrase = "correct-horse-battery"
 	in.Source = store.Source{URL: "rtsp://u:p@h/x?a=ü", OnDemand: true, Enabled: true}
 	in.Multitrack = store.Multitrack{Disabled: true, MaxVideoTracks: 3, MaxBitrate: 12_000_000_000}
+	many := 250
+	in.Ladder = store.Ladder{Profile: "gaming", Rungs: []string{"720p60@2500k", "480p/hevc", "a,b \"ü\""}, Mode: "always"}
+	in.RealtimeViewers = &many
 	in.Targets = []store.SimulcastTarget{{ID: "st_ignored", URL: "rtmp://b/x", StreamKey: "k"}, {URL: "srt://a:1", Passthrough: "é", Disabled: true}}
 	l := must[store.LiveStream](t)(s.CreateLiveStream(t.Context(), in, []store.Policy{store.Public}))
 	if len(l.Targets) != 2 || l.Targets[0].ID == "st_ignored" || l.Targets[0].URL != "rtmp://b/x" {
@@ -30,13 +33,28 @@ func ways(t *testing.T, open Opener) {
 	if l.SRTPassphrase != in.SRTPassphrase || l.Source != in.Source || l.Multitrack != in.Multitrack {
 		t.Errorf("kept %+v", l)
 	}
-	if p := must[store.Playback](t)(s.Playback(t.Context(), l.PlaybackIDs[0].ID)); p.SRTPassphrase != in.SRTPassphrase {
-		t.Errorf("a player is told the passphrase %q", p.SRTPassphrase)
+	if p := must[store.Playback](t)(s.Playback(t.Context(), l.PlaybackIDs[0].ID)); p.SRTPassphrase != in.SRTPassphrase || p.RealtimeViewers == nil || *p.RealtimeViewers != 250 {
+		t.Errorf("a player is told the passphrase %q and %v realtime viewers", p.SRTPassphrase, p.RealtimeViewers)
 	}
 	got := must[store.LiveStream](t)(s.UpdateLiveStream(t.Context(), l.ID, func(l *store.LiveStream) error {
 		l.SRTPassphrase, l.Source, l.Multitrack, l.Targets = "", store.Source{}, store.Multitrack{}, nil
+		l.Ladder, l.RealtimeViewers = store.Ladder{}, nil
 		return nil
 	}))
+	if !cmp.Equal(got, must[store.LiveStream](t)(s.LiveStream(t.Context(), l.ID))) || !got.Ladder.IsZero() || got.RealtimeViewers != nil {
+		t.Errorf("the ladder %+v and %v realtime viewers stay", got.Ladder, got.RealtimeViewers)
+	}
+	if p := must[store.Playback](t)(s.Playback(t.Context(), l.PlaybackIDs[0].ID)); p.RealtimeViewers != nil {
+		t.Errorf("a player is told %d realtime viewers of the default", *p.RealtimeViewers)
+	}
+	none := 0
+	got = must[store.LiveStream](t)(s.UpdateLiveStream(t.Context(), l.ID, func(l *store.LiveStream) error {
+		l.Ladder.Rungs, l.RealtimeViewers = []string{"480p"}, &none
+		return nil
+	}))
+	if back := must[store.LiveStream](t)(s.LiveStream(t.Context(), l.ID)); !cmp.Equal(got, back) || back.RealtimeViewers == nil || *back.RealtimeViewers != 0 {
+		t.Errorf("none is read back as the default (-want +got):\n%s", cmp.Diff(got, back))
+	}
 	if got.SRTPassphrase != "" || got.Source != (store.Source{}) || got.Multitrack != (store.Multitrack{}) || len(got.Targets) != 2 {
 		t.Errorf("cleared %+v", got)
 	}
