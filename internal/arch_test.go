@@ -30,7 +30,8 @@ var allowed = map[string][]string{
 	"wire/rtmp":       {"media", "media/bitstream", "media/flv", "fault"},
 	"wire/guard":      {"fault"},
 	"wire/srt":        {"media", "media/bitstream", "media/ts", "fault"},
-	"wire/rtc":        {"media", "media/bitstream", "fault"},
+	"wire/rtc":        {"wire/rtc/egress", "media", "media/bitstream", "fault"},
+	"wire/rtc/egress": {"media", "media/bitstream", "fault"},
 	"ffmpeg":          {"media", "media/bitstream", "media/fmp4", "fault"},
 	// L2: the hub, and control beside the path.
 	"hub":                     {"media", "event", "fault"},
@@ -68,7 +69,7 @@ var thirdParty = map[string][]string{
 	"github.com/bluenviron/gortmplib":   {"wire/rtmp"},
 	"github.com/bluenviron/mediacommon": {"media/bitstream", "media/mediatest", "media/ts"},
 	"github.com/datarhei/gosrt":         {"wire/srt"},
-	"github.com/pion":                   {"wire/rtc"},
+	"github.com/pion":                   {"wire/rtc", "wire/rtc/egress"},
 	"github.com/Eyevinn/mp4ff":          {"media/fmp4", "deliver/pack"},
 	"github.com/Eyevinn/hls-m3u8":       {"deliver/hls"},
 	"github.com/Eyevinn/dash-mpd":       {"deliver/dash"},

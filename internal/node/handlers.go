@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"onair/internal/deliver/play"
+	"onair/internal/fault"
 	"onair/internal/ingest"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
@@ -49,3 +50,8 @@ type rtcHandler struct{ *Node }
 
 // ServePublish implements rtc.Handler.
 func (h rtcHandler) ServePublish(ctx context.Context, r *rtc.PublishRequest) { _ = h.publish(ctx, r) }
+
+// ServePlay implements rtc.Handler.
+func (h rtcHandler) ServePlay(_ context.Context, r *rtc.PlayRequest) {
+	r.Reject(fault.New(fault.Unavailable, "watch over WebRTC", r.PlaybackID(), "the server does not play over WebRTC yet", "Watch over HLS"))
+}

@@ -90,6 +90,8 @@ func (s *station) ServePublish(ctx context.Context, r *PublishRequest) {
 	}
 }
 
+func (s *station) ServePlay(_ context.Context, r *PlayRequest) { r.Reject(errKey) }
+
 func (s *station) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})

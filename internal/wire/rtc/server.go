@@ -28,6 +28,8 @@ const (
 type Handler interface {
 	// ServePublish decides on a request, reads its media, and returns when it is over.
 	ServePublish(ctx context.Context, r *PublishRequest)
+	// ServePlay decides on a viewer, sets what it watches, and returns when it is over.
+	ServePlay(ctx context.Context, r *PlayRequest)
 }
 
 // Server is a WHIP server and the port that its media comes to.
