@@ -71,6 +71,18 @@ type Deps struct {
 	Targets Targets
 	Pulls   Pulls
 	Ingests Ingests
+	// WHEP, DASH and Images tell whether these are served beside the API.
+	WHEP, DASH, Images bool
+	// RealtimeViewers is how many may watch a stream over WebRTC that does not say
+	// otherwise itself.
+	RealtimeViewers int
+	// CheckLadder refuses what the server cannot encode; nil: it takes defaults only.
+	CheckLadder func(profile string, rungs []string, mode string) error
+	// Ladder and Encoding tell what is encoded, Steer how a viewer is to play; nil: nothing
+	// is encoded, and everybody plays HLS.
+	Ladder   Ladder
+	Encoding Encoders
+	Steer    Steer
 }
 
 // API serves everything below /v1.

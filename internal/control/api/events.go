@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -33,12 +35,14 @@ type (
 	}
 	// eventMessage is the data of one event.
 	eventMessage struct {
-		Seq          uint64          `json:"seq" doc:"Counts the events of this server since its start, without gaps."`
-		At           time.Time       `json:"at"`
-		Type         string          `json:"type" example:"live_stream.active"`
-		LiveStreamID string          `json:"live_stream_id" doc:"Empty if the event is about no known stream."`
-		Data         json.RawMessage `json:"data" doc:"Depends on the type."`
+		Seq          uint64    `json:"seq" doc:"Counts the events of this server since its start, without gaps."`
+		At           time.Time `json:"at"`
+		Type         string    `json:"type" example:"live_stream.active"`
+		LiveStreamID string    `json:"live_stream_id" doc:"Empty if the event is about no known stream."`
+		Data         eventData `json:"data" doc:"Depends on the type."`
 	}
+	// eventData is the JSON of an event of the program.
+	eventData []byte
 	// laggedMessage is the data of the event "lagged".
 	laggedMessage struct {
 		Missed uint64 `json:"missed" doc:"How many events this feed did not get. Read the live streams again."`
@@ -48,11 +52,40 @@ type (
 	}
 )
 
+// MarshalJSON writes the event.
+func (d eventData) MarshalJSON() ([]byte, error) { return d, nil }
+
+// Schema describes every event that has a form of its own.
+func (eventData) Schema(r huma.Registry) *huma.Schema {
+	out := new(huma.Schema)
+	for _, e := range eventTypes() {
+		out.AnyOf = append(out.AnyOf, r.Schema(reflect.TypeOf(e), true, ""))
+	}
+	return out
+}
+
+// eventTypes has one event of each form.
+func eventTypes() []event.Event {
+	return []event.Event{
+		event.StreamConnected{}, event.StreamActive{}, event.StreamStandby{}, event.StreamReconnecting{}, event.StreamIdle{},
+		event.StreamTracksChanged{}, event.StreamHealth{}, event.RenditionChanged{}, event.IngestRefused{}, event.StreamRecord{Change: "*"},
+	}
+}
+
+// eventNames lists the types with the schemas of their data.
+func eventNames() string {
+	var b strings.Builder
+	for _, e := range eventTypes() {
+		fmt.Fprintf(&b, "\n- `%s`: %s", e.Type(), schemaName(reflect.TypeOf(e), ""))
+	}
+	return b.String()
+}
+
 func (a *API) registerEvents(describe describeOp) {
 	op := describe("stream-events", http.MethodGet, "/v1/events", tagEvents, "Follow what happens",
 		"Server-sent events that do not end. Each has `event` (its type), `id` (its number) and `data`, the message described here. "+
 			"A feed that comes back with Last-Event-ID gets what it missed; if that is no longer kept, the event `lagged` tells how much is lost. "+
-			"A comment comes every 15 seconds when nothing happens. The feed ends when the server stops: connect again.", http.StatusOK)
+			"A comment comes every 15 seconds when nothing happens. The feed ends when the server stops: connect again.\n\nThe types and their data:\n"+eventNames(), http.StatusOK)
 	message := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[eventMessage](), true, "EventMessage")
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "The feed.",

@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"onair/internal/control/doctor"
+	"onair/internal/event"
 	"onair/internal/fault"
 )
 
@@ -66,15 +67,18 @@ func openAPIConfig(a *API, version string) huma.Config {
 	}
 }
 
-// schemaName keeps the doctor's words apart from the API's own: a HealthSource is a
-// publisher, a Source an address.
+// schemaName keeps the doctor's words, and those of events, apart from the API's own: a
+// HealthSource is a publisher, a Source an address.
 func schemaName(t reflect.Type, hint string) string {
 	name := huma.DefaultSchemaNamer(t, hint)
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
 	}
-	if t.PkgPath() == reflect.TypeFor[doctor.Report]().PkgPath() {
+	switch t.PkgPath() {
+	case reflect.TypeFor[doctor.Report]().PkgPath():
 		return "Health" + name
+	case reflect.TypeFor[event.StreamActive]().PkgPath():
+		return "Event" + name
 	}
 	return name
 }

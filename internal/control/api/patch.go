@@ -56,6 +56,8 @@ type patchBody struct {
 	Record          optional[bool]               `json:"record" required:"false" doc:"Null: false."`
 	SRTPassphrase   optional[string]             `json:"srt_passphrase" required:"false" maxLength:"79" doc:"10 to 79 letters, digits and - . _ ~; null or empty: not encrypted. Applies to connections that begin."`
 	Source          optional[sourcePatch]        `json:"source" required:"false" doc:"Merged; null removes it."`
+	Ladder          optional[ladderPatch]        `json:"ladder" required:"false" doc:"Merged; null: everything as the server is set."`
+	RealtimeViewers optional[int]                `json:"realtime_viewers" required:"false" minimum:"0" maximum:"100000" doc:"0: nobody over WebRTC; null: the server's default."`
 	Multitrack      optional[multitrackPatch]    `json:"multitrack" required:"false" doc:"Merged; null: on, with the server's limits."`
 	Metadata        optional[map[string]*string] `json:"metadata" required:"false" doc:"Merged key by key: null removes a key, null for all of it removes all."`
 }
@@ -82,6 +84,18 @@ func (p *patchBody) apply(l *store.LiveStream) {
 		l.Multitrack = store.Multitrack{}
 	case p.Multitrack.set:
 		p.Multitrack.v.apply(&l.Multitrack)
+	}
+	switch {
+	case p.Ladder.null:
+		l.Ladder = store.Ladder{}
+	case p.Ladder.set:
+		p.Ladder.v.apply(&l.Ladder)
+	}
+	switch {
+	case p.RealtimeViewers.null:
+		l.RealtimeViewers = nil
+	case p.RealtimeViewers.set:
+		l.RealtimeViewers = &p.RealtimeViewers.v
 	}
 	window := int(l.ReconnectWindow / time.Second)
 	p.ReconnectWindow.to(&window, defaultWindow)

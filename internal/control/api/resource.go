@@ -43,7 +43,8 @@ type liveStream struct {
 	LatencyMode     string               `json:"latency_mode" enum:"standard,low,ultra" doc:"standard: whole segments. low: parts of 0.5 s. ultra: parts of 0.2 s."`
 	ReconnectWindow int                  `json:"reconnect_window" doc:"Seconds that a lost publisher is waited for."`
 	Record          bool                 `json:"record"`
-	Ladder          null                 `json:"ladder" doc:"Null: the stream is delivered as it comes."`
+	Ladder          ladder               `json:"ladder" doc:"In which renditions viewers get the stream, besides as it comes."`
+	RealtimeViewers orNull[int]          `json:"realtime_viewers" doc:"How many may watch over WebRTC at a time, with the rest on HLS; null: the server's default, which GET /v1/server tells."`
 	PlaybackIDs     []playbackID         `json:"playback_ids" nullable:"false"`
 	Ingest          ingestURLs           `json:"ingest"`
 	SRTPassphrase   orNull[string]       `json:"srt_passphrase" doc:"Encrypts SRT, publishing and playing; null: not encrypted. A secret."`
@@ -62,10 +63,14 @@ type playbackID struct {
 }
 
 type playbackURLs struct {
-	HLSURL   string         `json:"hls_url" format:"uri"`
-	WatchURL string         `json:"watch_url" format:"uri" doc:"A page with a player."`
-	RTMPURL  orNull[string] `json:"rtmp_url" doc:"For players of RTMP; null when RTMP is off."`
-	SRTURL   orNull[string] `json:"srt_url" doc:"For players of SRT, with the passphrase if there is one; null when SRT is off."`
+	HLSURL        string         `json:"hls_url" format:"uri"`
+	DASHURL       orNull[string] `json:"dash_url" doc:"Null when DASH is off."`
+	WHEPURL       orNull[string] `json:"whep_url" doc:"For players of WebRTC; null when playing over WebRTC is off."`
+	WatchURL      string         `json:"watch_url" format:"uri" doc:"A page with a player."`
+	RTMPURL       orNull[string] `json:"rtmp_url" doc:"For players of RTMP; null when RTMP is off."`
+	SRTURL        orNull[string] `json:"srt_url" doc:"For players of SRT, with the passphrase if there is one; null when SRT is off."`
+	ThumbnailURL  orNull[string] `json:"thumbnail_url" doc:"The picture of the last seconds (JPEG; .webp and .avif exist, too); null when the server makes no pictures."`
+	StoryboardURL orNull[string] `json:"storyboard_url" doc:"WebVTT with small pictures of the time that can be gone back to; null as above."`
 }
 
 type activeIngest struct {
@@ -113,6 +118,7 @@ func (a *API) present(ctx context.Context, l store.LiveStream) liveStream {
 		PlaybackIDs: []playbackID{}, Viewers: a.deps.Streams.Viewers(l.ID), Metadata: l.Metadata,
 		Ingest: a.ingestOf(ctx, l), SRTPassphrase: unlessZero(l.SRTPassphrase), Source: a.sourceOf(l),
 		Multitrack: multitrackOf(l.Multitrack), Targets: a.targetsOf(l),
+		Ladder: ladderOf(l.Ladder), RealtimeViewers: orNull[int]{l.RealtimeViewers},
 	}
 	for _, p := range l.PlaybackIDs {
 		out.PlaybackIDs = append(out.PlaybackIDs, playbackID{p.ID, string(p.Policy)})
@@ -125,8 +131,6 @@ func (a *API) present(ctx context.Context, l store.LiveStream) liveStream {
 	}
 	return out
 }
-
-func hlsPath(playbackID string) string { return "/hls/" + playbackID + "/index.m3u8" }
 
 func (a *API) activeIngest(s hub.Snapshot) *activeIngest {
 	p := s.Publisher

@@ -30,6 +30,7 @@ var routeTable = map[string]bool{
 	"POST /v1/live-streams/{id}/playback-ids":                    true,
 	"DELETE /v1/live-streams/{id}/playback-ids/{playback_id}":    true,
 	"GET /v1/live-streams/{id}/health":                           true,
+	"GET /v1/live-streams/{id}/renditions":                       true,
 	"POST /v1/live-streams/{id}/simulcast-targets":               true,
 	"GET /v1/live-streams/{id}/simulcast-targets":                true,
 	"GET /v1/live-streams/{id}/simulcast-targets/{target_id}":    true,

@@ -34,6 +34,8 @@ type (
 		SRTPassphrase    string            `json:"srt_passphrase,omitempty" maxLength:"79" doc:"Encrypts SRT: 10 to 79 letters, digits and - . _ ~."`
 		Source           *sourceBody       `json:"source,omitempty" doc:"Fetch the stream from an address, in place of waiting for an encoder."`
 		Multitrack       *multitrackBody   `json:"multitrack,omitempty" doc:"Limits what OBS is told to send when it asks for settings."`
+		Ladder           *ladderBody       `json:"ladder,omitempty" doc:"In which renditions viewers get the stream; as the server is set by default."`
+		RealtimeViewers  *int              `json:"realtime_viewers,omitempty" minimum:"0" maximum:"100000" doc:"How many may watch over WebRTC at a time; 0: nobody. The server's default if it is left out."`
 		SimulcastTargets []targetBody      `json:"simulcast_targets,omitempty" nullable:"false" maxItems:"10" doc:"Services to pass the stream on to."`
 		Metadata         map[string]string `json:"metadata,omitempty" maxProperties:"50" doc:"Up to 50 pairs, keys of 64 bytes, values of 512."`
 	}
@@ -85,7 +87,7 @@ func (a *API) routes() {
 		missing, a.getStream)
 	register(a, op("update-live-stream", http.MethodPatch, one, tagStreams, "Change a live stream",
 		"A merge patch (RFC 7396): what is left out stays, null returns a field to its default, metadata is merged key by key and null removes a key. A new latency_mode or reconnect_window applies to the next broadcast.", http.StatusOK),
-		missing, a.patchStream)
+		[]fault.Kind{fault.NotFound, fault.Unsupported}, a.patchStream)
 	register(a, op("delete-live-stream", http.MethodDelete, one, tagStreams, "Delete a live stream",
 		"Its key and playback ids are unknown from then on; a running broadcast ends at once.", http.StatusNoContent),
 		missing, a.deleteStream)
@@ -107,6 +109,7 @@ func (a *API) routes() {
 		"Nobody can start watching under it from then on.", http.StatusNoContent), missing, a.removePlaybackID)
 	a.targetRoutes(op)
 	a.healthRoute(op)
+	a.renditionRoute(op)
 	a.otherRoutes(op)
 }
 
@@ -137,10 +140,11 @@ func (a *API) createStream(ctx context.Context, in *createInput) (*streamOutput,
 	}
 	l := store.LiveStream{
 		Title: b.Title, LatencyMode: b.LatencyMode, Record: b.Record, Metadata: b.Metadata,
-		ReconnectWindow: defaultWindow * time.Second, SRTPassphrase: b.SRTPassphrase,
+		ReconnectWindow: defaultWindow * time.Second, SRTPassphrase: b.SRTPassphrase, RealtimeViewers: b.RealtimeViewers,
 	}
 	b.Source.apply(&l)
 	b.Multitrack.apply(&l)
+	b.Ladder.apply(&l.Ladder)
 	if l.LatencyMode == "" {
 		l.LatencyMode = defaultLatency
 	}
@@ -165,6 +169,9 @@ func (a *API) createStream(ctx context.Context, in *createInput) (*streamOutput,
 		l.Targets = append(l.Targets, st)
 	}
 	if err := check(op, l); err != nil {
+		return nil, err
+	}
+	if err := a.checkLadder(op, l.Ladder); err != nil {
 		return nil, err
 	}
 	l, err := a.deps.Store.CreateLiveStream(ctx, l, policies)
@@ -204,6 +211,12 @@ func (a *API) patchStream(ctx context.Context, in *patchInput) (*streamOutput, e
 	const op = "update the live stream"
 	l, err := a.deps.Store.UpdateLiveStream(ctx, in.ID, func(l *store.LiveStream) error {
 		in.Body.apply(l)
+		if in.Body.Ladder.set {
+			// Only then: a profile that the server lost must not keep others from being renamed.
+			if err := a.checkLadder(op, l.Ladder); err != nil {
+				return err
+			}
+		}
 		return check(op, *l)
 	})
 	if err != nil {
@@ -363,6 +376,9 @@ func check(op string, l store.LiveStream) error {
 		case strings.ContainsRune(v, 0) || !utf8.ValidString(v):
 			return bad("a metadata value has characters that cannot be kept")
 		}
+	}
+	if err := checkRealtime(op, l.RealtimeViewers); err != nil {
+		return err
 	}
 	return checkWays(op, l)
 }

@@ -26,7 +26,8 @@ func TestCreateWithNothing(t *testing.T) {
 		id := pb[0].(map[string]any)["id"].(string)
 		want := map[string]any{
 			"id": l["id"], "created_at": l["created_at"], "updated_at": l["created_at"], "stream_key": l["stream_key"],
-			"status": "idle", "title": "", "latency_mode": "low", "reconnect_window": 60.0, "record": false, "ladder": nil,
+			"status": "idle", "title": "", "latency_mode": "low", "reconnect_window": 60.0, "record": false,
+			"ladder": map[string]any{"profile": nil, "rungs": []any{}, "mode": nil}, "realtime_viewers": nil,
 			"playback_ids": []any{map[string]any{"id": id, "policy": "public"}},
 			"ingest": map[string]any{
 				"rtmp_url": "rtmp://live.test:1935/live", "rtmps_url": nil, "srt_url": nil, "whip_url": nil, "golive_url": nil,
@@ -35,6 +36,7 @@ func TestCreateWithNothing(t *testing.T) {
 			"playback": map[string]any{
 				"hls_url": "http://live.test:8080/hls/" + id + "/index.m3u8", "watch_url": "http://live.test:8080/watch/" + id,
 				"rtmp_url": "rtmp://live.test:1935/play/" + id, "srt_url": nil,
+				"dash_url": nil, "whep_url": nil, "thumbnail_url": nil, "storyboard_url": nil,
 			},
 			"srt_passphrase": nil, "source": nil, "simulcast_targets": []any{},
 			"multitrack":    map[string]any{"enabled": true, "max_video_tracks": nil, "max_bitrate": nil},
@@ -319,7 +321,10 @@ func TestPlaybackIDs(t *testing.T) {
 		}
 		return decode(t, status, w)
 	}
-	want := map[string]any{"playback_id": pb, "status": "idle", "title": "one", "latency_mode": "low", "hls_url": "/hls/" + pb + "/index.m3u8", "viewers": 0.0}
+	want := map[string]any{"playback_id": pb, "status": "idle", "title": "one", "latency_mode": "low", "hls_url": "/hls/" + pb + "/index.m3u8", "viewers": 0.0,
+		"dash_url": nil, "whep_url": nil, "thumbnail_url": nil, "storyboard_url": nil, "realtime_viewers": 0.0,
+		"way": map[string]any{"protocol": "hls", "code": "webrtc_off", "reason": "The server does not play over WebRTC.", "check_after_seconds": nil},
+	}
 	if d := cmp.Diff(want, watch(pb, 200)); d != "" {
 		t.Errorf("playback (-want +got):\n%s", d)
 	}

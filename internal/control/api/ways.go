@@ -196,7 +196,17 @@ func srtURL(i *info, port int, streamID, passphrase string) string {
 
 func (a *API) playbackOf(ctx context.Context, l store.LiveStream, id string) playbackURLs {
 	i := infoOf(ctx)
-	out := playbackURLs{HLSURL: i.base + hlsPath(id), WatchURL: i.base + "/watch/" + id}
+	at := a.pathsOf(id)
+	whole := func(path string) orNull[string] {
+		if path == "" {
+			return orNull[string]{}
+		}
+		return some(i.base + path)
+	}
+	out := playbackURLs{
+		HLSURL: i.base + at.hls, WatchURL: i.base + "/watch/" + id, DASHURL: whole(at.dash), WHEPURL: whole(at.whep),
+		ThumbnailURL: whole(at.thumbnail), StoryboardURL: whole(at.storyboard),
+	}
 	if p := a.deps.RTMPPort; p != 0 {
 		out.RTMPURL = some("rtmp://" + hostPort(i, p) + "/play/" + id)
 	}
