@@ -80,6 +80,19 @@ func (f *Feed) Tracks() []*media.Track {
 	return out
 }
 
+// Order tells whether pictures of the feed were seen to come in another order than the one
+// they are shown in, and how many were looked at since the video track is as it is.
+func (f *Feed) Order() (reordered bool, pictures uint64) {
+	f.stream.mu.Lock()
+	defer f.stream.mu.Unlock()
+	for i := range f.tracks {
+		if t := &f.tracks[i]; t.track.Kind() == media.Video {
+			return t.reordered, t.pictures
+		}
+	}
+	return false, 0
+}
+
 // head is the number that the next packet gets.
 func (f *Feed) head() uint64 { return f.tail + uint64(f.slots.len()) }
 
@@ -129,6 +142,7 @@ func (f *Feed) track(tr *media.Track) *trackStats {
 		if t.track.ID == tr.ID {
 			if t.track.Codec != tr.Codec || !bytes.Equal(t.track.Config, tr.Config) {
 				t.primed = false
+				t.pictures, t.reordered = 0, false
 			}
 			t.track = tr
 			return t

@@ -270,3 +270,41 @@ func TestMeasuredRates(t *testing.T) {
 		t.Errorf("snapshot %+v", s)
 	}
 }
+
+func TestOrderOfPictures(t *testing.T) {
+	h, _ := newTestHub(nil)
+	p := mustPublish(t, h, "s", PublishOptions{})
+	f, v, a := p.stream.Feed(), videoTrack(1), audioTrack(2)
+	check := func(reordered bool, pictures uint64) {
+		t.Helper()
+		if r, n := f.Order(); r != reordered || n != pictures {
+			t.Errorf("reordered %v after %d pictures, want %v after %d", r, n, reordered, pictures)
+		}
+	}
+	frame := func(tr *media.Track, dts, pts int64) {
+		q := pkt(tr, dts, dts%400 == 0, 10)
+		q.PTS = pts
+		mustWrite(t, p, q)
+	}
+	check(false, 0)
+	for i := range int64(5) {
+		frame(a, i*40, i*40)
+		frame(v, i*40, i*40+80)
+	}
+	check(false, 5)
+	frame(v, 200, 360)
+	frame(v, 240, 280)
+	check(true, 7)
+	same := *v
+	frame(&same, 280, 320)
+	check(true, 8)
+	// Another encoder setting is looked at anew.
+	other := *v
+	other.Config = []byte{9}
+	frame(&other, 400, 400)
+	frame(&other, 440, 440)
+	check(false, 2)
+	// So is another publisher.
+	p = mustPublish(t, h, "s", PublishOptions{})
+	check(false, 0)
+}

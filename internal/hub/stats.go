@@ -22,9 +22,15 @@ type trackStats struct {
 	primed bool
 
 	packets, bytes uint64
-	size           int           // of the last packet
-	dts            time.Duration // of the last packet
-	arrived        time.Time
+	// pictures counts packets of the present version of the track, shown is the highest of
+	// their PTS in ticks; reordered is set if one came after another that is shown later.
+	pictures  uint64
+	shown     int64
+	reordered bool
+
+	size    int           // of the last packet
+	dts     time.Duration // of the last packet
+	arrived time.Time
 
 	key         time.Duration // DTS of the last key
 	hasKey      bool
@@ -45,7 +51,14 @@ type mark struct {
 func (t *trackStats) add(p *media.Packet, dts time.Duration, now time.Time) {
 	if t.packets > 0 && dts < t.dts {
 		t.n, t.next, t.hasKey = 0, 0, false
+		t.pictures = 0
 	}
+	t.reordered = t.reordered || t.pictures > 0 && p.PTS < t.shown
+	t.shown = max(p.PTS, t.shown)
+	if t.pictures == 0 {
+		t.shown = p.PTS
+	}
+	t.pictures++
 	if t.n == 0 || dts-t.marks[(t.next+statsMarks-1)%statsMarks].dts >= statsStep {
 		t.marks[t.next] = mark{dts: dts, packets: t.packets, bytes: t.bytes}
 		t.next = (t.next + 1) % statsMarks

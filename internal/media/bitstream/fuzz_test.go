@@ -23,6 +23,9 @@ func fuzzDescribe(f *testing.F, codec media.Codec) {
 		d, err := bitstream.Describe(in)
 		bitstream.CanonicalConfig(in)
 		bitstream.SampleAspect(in)
+		if n, known := bitstream.Reorder(in); n < 0 || n > 16 || n > 0 && !known {
+			t.Fatalf("%d pictures out of order, %v", n, known)
+		}
 		if n := bitstream.SamplesPerPacket(in); n < 0 {
 			t.Fatalf("%d samples a packet", n)
 		}

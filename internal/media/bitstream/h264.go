@@ -22,6 +22,8 @@ type videoInfo struct {
 	rate          float64
 	sarW, sarH    int  // sample aspect ratio; 0, 0 if not told
 	fields        bool // H.264: pictures may be coded as fields
+	reorder       int  // pictures that may be decoded before one that is shown earlier
+	reorderKnown  bool
 	codec         string
 }
 
@@ -54,7 +56,8 @@ func parseH264SPS(sps []byte) (videoInfo, error) {
 		}
 	}
 	r.ueMax(12) // log2_max_frame_num_minus4
-	switch r.ueMax(2) {
+	orderCount := r.ueMax(2)
+	switch orderCount {
 	case 0:
 		r.ueMax(12)
 	case 1:
@@ -110,6 +113,9 @@ func parseH264SPS(sps []byte) (videoInfo, error) {
 	if r.flag() {
 		readH264VUI(&r, &v)
 	}
+	if !v.reorderKnown {
+		v.reorderKnown = neverReorders(profile, sps[2], orderCount)
+	}
 	return v, nil
 }
 
@@ -138,7 +144,7 @@ func skipH264ScalingLists(r *bitReader, chroma uint32) {
 	}
 }
 
-// readH264VUI reads the start of vui_parameters (section E.1.1) up to the frame rate.
+// readH264VUI reads vui_parameters (section E.1.1) up to the bitstream restrictions.
 func readH264VUI(r *bitReader, v *videoInfo) {
 	sarW, sarH := readAspect(r)
 	if r.flag() {
@@ -158,7 +164,9 @@ func readH264VUI(r *bitReader, v *videoInfo) {
 		if !r.bad {
 			v.rate = frameRate(uint64(scale), 2*uint64(units))
 		}
+		r.skip(1) // fixed_frame_rate_flag
 	}
+	readH264Restriction(r, v)
 }
 
 // readAspect reads the aspect ratio at the head of the VUI of H.264 and HEVC.

@@ -67,8 +67,8 @@ func parseHEVCSPS(sps []byte) (hevcSet, error) {
 		first = 0
 	}
 	for i := first; i <= int(s.subLayers); i++ {
-		r.ueMax(maxReferences - 1) // sps_max_dec_pic_buffering_minus1
-		r.ueMax(maxReferences - 1) // sps_max_num_reorder_pics
+		r.ueMax(maxReferences - 1)                  // sps_max_dec_pic_buffering_minus1
+		s.reorder = int(r.ueMax(maxReferences - 1)) // sps_max_num_reorder_pics
 		r.ue()
 	}
 	if r.bad || s.subLayers > 6 {
@@ -87,6 +87,7 @@ func parseHEVCSPS(sps []byte) (hevcSet, error) {
 	}
 	s.width, s.height = int(w), int(h)
 	s.codec = hevcCodecString(s.profileTierLevel)
+	s.reorderKnown = true
 	if skipHEVCTools(&r, pocBits) && r.flag() {
 		readHEVCVUI(&r, &s.videoInfo)
 	}
