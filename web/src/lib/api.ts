@@ -76,9 +76,22 @@ export async function call(path: string, init: RequestInit = {}): Promise<Respon
   return res;
 }
 
+/** What a player says of itself when it asks which way to play. */
+export interface Ask {
+  /** Whether the viewer takes part, so that delay matters more. */
+  interactive: boolean;
+  /** The way that plays now; '' for none. */
+  current: string;
+  /** Whether WebRTC can be used. */
+  webrtc: boolean;
+}
+
 /** What anybody may know about a playback id. */
-export async function getPlayback(id: string, signal?: AbortSignal) {
-  const res = await call(`/v1/playback/${encodeURIComponent(id)}`, signal ? { signal } : {});
+export async function getPlayback(id: string, ask: Ask) {
+  const query = new URLSearchParams({ webrtc: String(ask.webrtc) });
+  if (ask.interactive) query.set('interactive', 'true');
+  if (ask.current) query.set('current', ask.current);
+  const res = await call(`/v1/playback/${encodeURIComponent(id)}?${query}`);
   return { playback: (await res.json()) as Playback, date: res.headers.get('Date') };
 }
 

@@ -117,6 +117,15 @@ export interface LiveStreamList {
   next_cursor: string | null;
 }
 
+/** The way to play that the server chose for one viewer, and why. */
+export interface WayAnswer {
+  protocol: 'webrtc' | 'hls';
+  code: string;
+  reason: string;
+  /** When to ask again. */
+  check_after_seconds: number;
+}
+
 export interface Playback {
   playback_id: string;
   status: StreamStatus;
@@ -124,6 +133,37 @@ export interface Playback {
   latency_mode: LatencyMode;
   hls_url: string;
   viewers?: number;
+  way?: WayAnswer;
+  whep_url?: string | null;
+  dash_url?: string | null;
+  thumbnail_url?: string | null;
+  realtime_viewers?: number;
+}
+
+/** How a live stream is made into several qualities; null in a field is the server's default. */
+export interface Ladder {
+  profile: string | null;
+  rungs: string[] | null;
+  mode: LadderMode | null;
+}
+export type LadderMode = 'just-in-time' | 'always' | 'off';
+
+export type RenditionState = 'idle' | 'starting' | 'running' | 'failed' | 'refused' | 'shed' | string;
+
+/** A rendition of a stream: one that its publisher sends, or one that is made of it. */
+export interface Rendition {
+  name: string;
+  kind: 'publisher' | 'video' | 'audio' | string;
+  codec: string;
+  width?: number | null;
+  height?: number | null;
+  frame_rate?: number | null;
+  bitrate?: number | null;
+  state: RenditionState;
+  reason?: string;
+  encoder?: string;
+  since?: string | null;
+  cpu_seconds?: number | null;
 }
 
 export type HealthStatus = 'good' | 'degraded' | 'bad' | 'no_data';

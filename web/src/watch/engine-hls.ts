@@ -1,6 +1,7 @@
 import type Hls from 'hls.js';
 import type { ErrorData, HlsConfig, Level } from 'hls.js';
-import { type Engine, type EngineEvents, fetchText, LIVE_LIMIT, type Quality } from './engine';
+import { type Engine, type EngineEvents, fetchText, LIVE_LIMIT, type Quality, SOUND_ONLY } from './engine';
+import { qualityLabel } from './labels';
 
 /** Media errors within this time (ms) that are repaired in place before a new engine is better. */
 const MEDIA_WINDOW = 10_000;
@@ -60,13 +61,17 @@ export class HlsEngine implements Engine {
   private mediaErrors: number[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
   private lastError = '';
+  /** The playlist with sound alone, which hls.js leaves out of its levels; '' without one. */
+  private soundUrl = '';
+  /** The qualities as they were before only the sound was loaded; null while all are. */
+  private silenced: Quality[] | null = null;
   private readonly finished = () => this.events.onFinished();
 
   constructor(
     private readonly video: HTMLVideoElement,
     private readonly url: string,
     private readonly events: EngineEvents,
-    private readonly preferredHeight: number,
+    private preferredHeight: number,
   ) {}
 
   async start(): Promise<void> {
@@ -79,9 +84,19 @@ export class HlsEngine implements Engine {
     const hls = new Impl(HLS_CONFIG);
     this.hls = hls;
     const E = Impl.Events;
+    hls.on(E.MANIFEST_LOADED, (_, { levels }) => {
+      if (this.silenced) return;
+      const pictures = levels.some((l) => l.videoCodec || l.height);
+      this.soundUrl = (pictures && levels.find((l) => l.audioCodec && !l.videoCodec && !l.height)?.url) || '';
+    });
     hls.on(E.MANIFEST_PARSED, () => {
-      const level = hls.levels.findIndex((l) => l.height === this.preferredHeight);
-      if (level >= 0) hls.nextLevel = level;
+      const wanted = this.preferredHeight;
+      if (this.silenced) return;
+      if (wanted === SOUND_ONLY && this.soundUrl) this.choose(this.soundIndex());
+      else if (wanted > 0) {
+        const level = hls.levels.findIndex((l) => shortSide(l) === wanted);
+        if (level >= 0) hls.nextLevel = level;
+      }
       this.events.onQualities();
     });
     hls.on(E.LEVEL_SWITCHED, () => this.events.onQualities());
@@ -103,6 +118,10 @@ export class HlsEngine implements Engine {
     this.video.removeEventListener('ended', this.finished);
     this.hls?.destroy();
     this.hls = null;
+  }
+
+  position(): number {
+    return this.video.currentTime;
   }
 
   delay(now: number): number | null {
@@ -144,24 +163,47 @@ export class HlsEngine implements Engine {
   }
 
   qualities(): Quality[] {
-    return (this.hls?.levels ?? []).map((l, index) => ({
+    if (this.silenced) return this.silenced;
+    const levels = this.hls?.levels ?? [];
+    const all = levels.map((l, index) => ({
       index,
-      height: l.height || 0,
-      label: labelOf(l),
+      height: shortSide(l),
+      bitrate: l.bitrate,
+      label: qualityLabel(l) || (levels.length > 1 ? `Quality ${index + 1}` : 'Source'),
     }));
+    const sound = { index: all.length, height: SOUND_ONLY, bitrate: 0, label: 'Audio only' };
+    return this.soundUrl ? [...all, sound] : all;
   }
 
   chosen(): number {
+    if (this.silenced) return this.soundIndex();
     return this.hls?.autoLevelEnabled === false ? this.current() : -1;
   }
 
   current(): number {
+    if (this.silenced) return this.soundIndex();
     return this.hls ? Math.max(this.hls.currentLevel, this.hls.nextLevel) : -1;
   }
 
   choose(index: number): void {
-    if (this.hls) this.hls.nextLevel = index;
+    const hls = this.hls;
+    if (!hls) return;
+    if (this.soundUrl && index === this.soundIndex()) {
+      if (!this.silenced) {
+        this.silenced = this.qualities();
+        hls.loadSource(this.soundUrl);
+      }
+    } else if (this.silenced) {
+      // Back to everything; the wish is for when its levels are known.
+      this.preferredHeight = this.silenced[index]?.height || -1;
+      this.silenced = null;
+      hls.loadSource(this.url);
+    } else hls.nextLevel = index;
     this.events.onQualities();
+  }
+
+  private soundIndex(): number {
+    return (this.silenced?.length ?? this.qualities().length) - 1;
   }
 
   stats(): Record<string, unknown> {
@@ -207,7 +249,7 @@ export class HlsEngine implements Engine {
     }
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
-      hls.loadSource(this.url);
+      hls.loadSource(this.silenced ? this.soundUrl : this.url);
       hls.startLoad();
       void this.video.play().catch(() => {});
     }, NETWORK_PAUSE);
@@ -221,10 +263,8 @@ function plain(url: string): string {
   return u.href;
 }
 
-function labelOf(l: Level): string {
-  const rate = l.frameRate > 31 ? Math.round(l.frameRate) : '';
-  if (l.height) return `${l.height}p${rate}`;
-  return l.bitrate ? `${Math.round(l.bitrate / 1000)} kb/s` : 'Source';
+function shortSide(l: Level): number {
+  return (l.width ? Math.min(l.width, l.height) : l.height) || 0;
 }
 
 function round(n: number | null): number | null {

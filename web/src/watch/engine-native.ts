@@ -43,6 +43,10 @@ export class NativeEngine implements Engine {
     this.video.load();
   }
 
+  position(): number {
+    return this.video.currentTime;
+  }
+
   delay(now: number): number | null {
     const start = (this.video as HTMLVideoElement & { getStartDate?: () => Date }).getStartDate?.().getTime();
     if (!start || !Number.isFinite(start)) return this.latency();

@@ -3,9 +3,15 @@ import type Hls from 'hls.js';
 /** One quality that can be chosen. */
 export interface Quality {
   index: number;
+  /** The short side of the picture; 0 without one. */
   height: number;
   label: string;
+  /** Bits a second; 0 if unknown. */
+  bitrate: number;
 }
+
+/** How a remembered choice of sound alone is written where heights are. */
+export const SOUND_ONLY = 0;
 
 export interface EngineEvents {
   /** It cannot play this at all: a stable code such as "codec_unsupported". */
@@ -18,9 +24,11 @@ export interface EngineEvents {
 
 /** What plays the stream into a <video>; made anew for each try. */
 export interface Engine {
-  readonly name: 'hls.js' | 'native';
+  readonly name: 'hls.js' | 'native' | 'webrtc';
   start(): Promise<void>;
   destroy(): void;
+  /** A number that grows while picture or sound go on. */
+  position(): number;
   /** Seconds between the picture's moment and the server's clock (ms); null if unknown. */
   delay(now: number): number | null;
   /** Seconds behind the newest media, and how many are aimed at; null if unknown. */

@@ -7,14 +7,17 @@ import { actionFor, type KeyAction } from './keys';
 import { pollDelay } from './machine';
 import { QualityMenu } from './menu';
 import { helpPanel, StatsPanel } from './panels';
-import { CHANGE, OnairPlayer } from './player';
-import { badgeFor, wordsFor } from './words';
+import { CHANGE, OnairPlayer, TROUBLE } from './player';
+import type { Way } from './ways';
+import { badgeFor, wayWords, wordsFor } from './words';
 
 /** Handle for tests and for the browser's console. See web/README.md. */
 interface Handle {
   /** Seconds between the picture and the server's clock; null while nothing plays. */
   latency(): number | null;
   readonly state: string;
+  /** "webrtc" or "hls"; null while nothing plays. */
+  readonly way: Way | null;
   /** The hls.js instance, null without one. */
   readonly hls: unknown;
   stats(): Record<string, unknown>;
@@ -23,7 +26,13 @@ interface Handle {
 const id = decodeURIComponent(location.pathname.replace(/\/+$/, '').split('/').pop() ?? '');
 const session = crypto.getRandomValues(new Uint32Array(2)).join('');
 
-const player = new OnairPlayer();
+const address = new URLSearchParams(location.search);
+/** ?way= asks for one way, whatever the server proposes. */
+const demanded = (['webrtc', 'hls'] as const).find((w) => w === address.get('way'));
+/** ?interactive=true says that this viewer takes part, as where a page has a chat beside the picture. */
+const interactive = address.get('interactive') === 'true';
+
+const player = new OnairPlayer(demanded);
 const menu = new QualityMenu(player);
 const help = helpPanel();
 const stats = new StatsPanel(allStats);
@@ -31,6 +40,8 @@ const title = el('h1', {}, ' ');
 const viewers = el('span', { class: 'viewers' });
 const badge = el('button', { type: 'button', class: 'badge', disabled: '' });
 const lag = el('span', { class: 'lag' });
+const way = el('span', { class: 'way' });
+const note = el('p', { class: 'note', hidden: '' });
 const chip = el('span', { class: 'chip', 'aria-hidden': 'true' });
 const coverTitle = el('p', { class: 'cover-title' });
 const coverText = el('p', { class: 'cover-text' });
@@ -57,6 +68,7 @@ player.cover.addEventListener('click', () => {
   if (player.state === 'paused') void player.play();
 });
 player.addEventListener(CHANGE, render);
+player.addEventListener(TROUBLE, () => void ask());
 badge.addEventListener('click', () => player.toLive());
 helpButton.addEventListener('click', () => help.showModal());
 statsButton.addEventListener('click', () => stats.toggle());
@@ -74,7 +86,7 @@ app?.replaceChildren(
     el(
       'div',
       { class: 'below' },
-      el('div', { class: 'headline' }, title, el('p', { class: 'meta' }, chip, viewers, lag)),
+      el('div', { class: 'headline' }, title, el('p', { class: 'meta' }, chip, viewers, lag, way), note),
       el('div', { class: 'tools' }, helpButton, statsButton),
     ),
     say,
@@ -88,6 +100,9 @@ player.bar.append(badge, menu.root, el('media-pip-button', {}), el('media-fullsc
   latency: () => player.delay(),
   get state() {
     return player.state;
+  },
+  get way() {
+    return player.way;
   },
   get hls() {
     return player.engine?.hls ?? null;
@@ -105,11 +120,20 @@ async function ask(): Promise<void> {
   clearTimeout(timer);
   const sent = Date.now();
   try {
-    const { playback, date } = await getPlayback(id);
+    const { playback, date } = await getPlayback(id, {
+      interactive,
+      current: player.way ?? '',
+      webrtc: player.ways.able(sent),
+    });
     player.clock.sample(date, sent, Date.now());
     info = playback;
     failures = 0;
-    player.hlsUrl = playback.hls_url;
+    player.find({
+      hls: playback.hls_url,
+      whep: playback.whep_url ?? '',
+      thumbnail: playback.thumbnail_url ?? '',
+    });
+    player.ways.told(playback.way);
     player.tell({ type: 'status', status: playback.status });
   } catch (err) {
     const e = err instanceof ApiError ? err : new ApiError(0, 'unreachable', String(err));
@@ -118,7 +142,7 @@ async function ask(): Promise<void> {
     else player.tell({ type: 'unreachable', code: e.code || `http_${e.status}` });
   }
   clearTimeout(timer);
-  const wait = jitter(pollDelay(player.state, document.hidden, failures));
+  const wait = jitter(Math.min(pollDelay(player.state, document.hidden, failures), player.ways.checkAfter()));
   nextTry = Date.now() + wait;
   timer = setTimeout(() => void ask(), wait);
   render();
@@ -162,6 +186,15 @@ function render(): void {
   text(viewers, info?.viewers && state === 'playing' ? count(info.viewers, 'viewer') : '');
   const d = player.delay();
   text(lag, d !== null && state === 'playing' ? `${delay(d)} behind the camera` : '');
+  const { words: shown, how } = wayWords(state === 'playing' ? player.way : null);
+  text(way, shown);
+  put(lag, 'title', how);
+  const told = state === 'playing' || state === 'starting' ? player.ways.note() : '';
+  note.hidden = told === '';
+  if (note.textContent !== told) {
+    note.textContent = told;
+    if (told) say.textContent = told;
+  }
   menu.update();
 }
 

@@ -1,3 +1,4 @@
+import { bitrate } from '../lib/format';
 import { el, icon } from './dom';
 import type { OnairPlayer } from './player';
 
@@ -47,18 +48,19 @@ export class QualityMenu {
     this.menu.replaceChildren(
       this.item(-1, auto, chosen < 0),
       ...[...all]
-        .sort((a, b) => b.height - a.height)
-        .map((q) => this.item(q.index, q.label, q.index === chosen)),
+        .sort((a, b) => b.height - a.height || b.bitrate - a.bitrate)
+        .map((q) => this.item(q.index, q.label, q.index === chosen, q.bitrate ? bitrate(q.bitrate) : '')),
     );
     if (focused) this.focus(0);
   }
 
-  private item(index: number, label: string, checked: boolean): HTMLElement {
+  private item(index: number, label: string, checked: boolean, note = ''): HTMLElement {
     const b = el(
       'button',
       { type: 'button', role: 'menuitemradio', 'aria-checked': String(checked), tabindex: '-1' },
       icon('check'),
       label,
+      ...(note ? [el('span', { class: 'menu-note' }, note)] : []),
     );
     b.addEventListener('click', () => {
       this.player.choose(index);

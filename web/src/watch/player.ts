@@ -10,10 +10,10 @@ import { ServerClock } from '../lib/clock';
 import { el, icon } from './dom';
 import { EdgeKeeper } from './edge';
 import type { Engine } from './engine';
-import { HlsEngine } from './engine-hls';
-import { NativeEngine } from './engine-native';
 import { after, type Facts, type Happening, START, type State, stateOf, wantsEngine } from './machine';
+import { type AnyVideo, type Places, Playback } from './playback';
 import { Watchdog } from './watchdog';
+import type { Way, Ways } from './ways';
 
 /** How often the player looks at itself (ms). */
 const TICK = 250;
@@ -21,28 +21,35 @@ const TICK = 250;
 const FAULT_RETRY = 15_000;
 /** Media that came within this time (s) is arriving now. */
 const FRESH = 1.5;
-const QUALITY_KEY = 'onair.quality';
 
 /** Fired on <onair-player> when something that is shown may have changed. */
 export const CHANGE = 'onair-change';
+/** Fired when WebRTC did not do: what the server thinks now is worth asking. */
+export const TROUBLE = 'onair-trouble';
+
+type Controller = HTMLElement & { mediaSetCallback(v: HTMLVideoElement): void };
 
 /**
  * <onair-player>: a <video> with media-chrome's controls, and an engine that comes and goes
  * with the stream. It is told the stream's status and shows its own state in `data-state`.
+ * For a change of way there are two <video>s for a moment; the shown one is `video`.
  */
 export class OnairPlayer extends HTMLElement {
-  readonly video = el('video', { slot: 'media', playsinline: '', muted: '', preload: 'auto' });
   readonly clock = new ServerClock();
   readonly bar = el('media-control-bar', {});
   /** Where the page puts what covers the picture. */
   readonly cover = el('div', { class: 'cover', noautohide: '' });
-  engine: Engine | null = null;
   facts: Facts = START;
   /** The viewer went back, or paused: nothing jumps to live until asked to. */
   behind = false;
-  restarts = 0;
   stalls = 0;
-  hlsUrl = '';
+  private readonly playback: Playback;
+  private readonly controller = el('media-controller', {
+    nohotkeys: '',
+    gesturesdisabled: '',
+    novolumepref: '',
+  }) as Controller;
+  private readonly poster = el('img', { slot: 'poster', class: 'poster', alt: '', hidden: '' });
   private watchdog: Watchdog;
   private edge = new EdgeKeeper();
   private timer: ReturnType<typeof setInterval> | undefined;
@@ -52,8 +59,29 @@ export class OnairPlayer extends HTMLElement {
   private lastPosition = -1;
   private readonly sound = el('button', { type: 'button', class: 'sound', noautohide: '' });
 
-  constructor() {
+  constructor(demanded?: Way) {
     super();
+    const change = () => this.dispatchEvent(new Event(CHANGE));
+    this.playback = new Playback(
+      {
+        adopt: (video, under) => {
+          this.bind(video);
+          under.after(video);
+        },
+        changed: (video) => this.changed(video),
+        dismiss: (video) => {
+          video.remove();
+          this.control();
+        },
+        paused: () => this.userPaused,
+        play: () => void this.play(),
+        onFault: (code) => this.tell({ type: 'fault', code }),
+        onFinished: () => this.tell({ type: 'picture', picture: 'finished' }),
+        onQualities: change,
+        onTrouble: () => this.dispatchEvent(new Event(TROUBLE)),
+      },
+      demanded,
+    );
     this.watchdog = new Watchdog(
       {
         probe: () => this.engine?.probe() ?? Promise.reject(new Error('no engine')),
@@ -65,6 +93,31 @@ export class OnairPlayer extends HTMLElement {
 
   get state(): State {
     return stateOf(this.facts);
+  }
+
+  /** The <video> that is shown. */
+  get video(): AnyVideo {
+    return this.playback.video;
+  }
+
+  /** What plays the picture that is shown; null while nothing does. */
+  get engine(): Engine | null {
+    return this.playback.engine;
+  }
+
+  /** The way that is shown; null while nothing plays. */
+  get way(): Way | null {
+    return this.playback.way;
+  }
+
+  /** What chooses the way. */
+  get ways(): Ways {
+    return this.playback.ways;
+  }
+
+  /** Learns where the stream can be played. */
+  find(places: Places): void {
+    this.playback.places = places;
   }
 
   /** Seconds between the picture and now on the server's clock; null while nothing plays. */
@@ -79,12 +132,14 @@ export class OnairPlayer extends HTMLElement {
     this.dataset.state = this.state;
     this.timer = setInterval(() => this.tick(), TICK);
     document.addEventListener('visibilitychange', this.onVisible);
+    addEventListener('online', this.onNetwork);
   }
 
   disconnectedCallback(): void {
     clearInterval(this.timer);
     clearTimeout(this.faultTimer);
     document.removeEventListener('visibilitychange', this.onVisible);
+    removeEventListener('online', this.onNetwork);
     this.drop();
   }
 
@@ -110,9 +165,7 @@ export class OnairPlayer extends HTMLElement {
   }
 
   async play(): Promise<void> {
-    this.userPaused = false;
-    this.blocked = false;
-    this.watchdog.rest(Date.now());
+    this.resume();
     try {
       await this.video.play();
     } catch (err) {
@@ -122,6 +175,14 @@ export class OnairPlayer extends HTMLElement {
         this.tell({ type: 'picture', picture: 'paused' });
       }
     }
+  }
+
+  private resume(): void {
+    this.userPaused = false;
+    this.blocked = false;
+    // There is nothing behind the live edge of WebRTC.
+    if (this.way === 'webrtc') this.behind = false;
+    this.watchdog.rest(Date.now());
   }
 
   toggleMute(): void {
@@ -138,7 +199,7 @@ export class OnairPlayer extends HTMLElement {
   /** Moves by seconds within what is loaded; to the edge and beyond means live. */
   seek(by: number): void {
     const seekable = this.video.seekable;
-    if (!this.engine || seekable.length === 0) return;
+    if (!this.engine || this.way === 'webrtc' || seekable.length === 0) return;
     const to = this.video.currentTime + by;
     const latency = this.engine.latency() ?? 0;
     if (by > 0 && latency - by <= (this.engine.target() ?? 2) + 0.5) {
@@ -150,14 +211,7 @@ export class OnairPlayer extends HTMLElement {
   }
 
   choose(index: number): void {
-    const quality = this.engine?.qualities().find((q) => q.index === index);
-    try {
-      if (quality) localStorage.setItem(QUALITY_KEY, String(quality.height));
-      else localStorage.removeItem(QUALITY_KEY);
-    } catch {
-      // Storage is off: the choice lasts as long as the page.
-    }
-    this.engine?.choose(index);
+    this.playback.choose(index);
   }
 
   /** Whether media keeps arriving fast enough to call this live. */
@@ -172,64 +226,71 @@ export class OnairPlayer extends HTMLElement {
     const v = this.video;
     const ranges = v.buffered;
     const delay = this.delay();
+    const why = this.ways.why();
     return {
       state: this.state,
       status: this.facts.status,
       engine: this.engine?.name ?? null,
+      way: this.way,
+      way_reason: why.words || null,
+      way_code: [why.code, why.detail].filter(Boolean).join(': ') || null,
       delay_s: delay === null ? null : Math.round(delay * 1000) / 1000,
       resolution: v.videoWidth ? `${v.videoWidth}x${v.videoHeight}` : null,
       buffer_s:
         ranges.length > 0 ? Math.round((ranges.end(ranges.length - 1) - v.currentTime) * 100) / 100 : null,
       ...this.engine?.stats(),
       stalls: this.stalls,
-      engine_restarts: this.restarts,
+      engine_restarts: this.playback.restarts,
+      ways_changed: this.playback.moves,
       clock_offset_ms: Math.round(this.clock.offset),
     };
   }
 
   private build(): void {
-    this.video.muted = true;
     this.sound.append(icon('muted'), document.createTextNode('Tap for sound'));
     this.sound.addEventListener('click', () => {
       this.video.muted = false;
       if (this.video.volume === 0) this.video.volume = 1;
       void this.play();
     });
-    const controller = el('media-controller', { nohotkeys: '', gesturesdisabled: '', novolumepref: '' });
+    const controller = this.controller;
     this.bar.append(
       el('media-play-button', {}),
       el('media-mute-button', {}),
       el('media-volume-range', {}),
       el('span', { class: 'spacer' }),
     );
-    this.video.addEventListener('click', () => this.togglePlay());
-    this.video.addEventListener('dblclick', () => this.toggleFullscreen());
+    this.bind(this.video);
     // media-chrome asks for play and pause by events; they pass here first.
     controller.addEventListener('mediapauserequest', () => {
       this.userPaused = true;
       this.behind = true;
     });
-    controller.addEventListener('mediaplayrequest', () => {
-      this.userPaused = false;
-      this.blocked = false;
-      this.watchdog.rest(Date.now());
+    controller.addEventListener('mediaplayrequest', () => this.resume());
+    this.poster.addEventListener('load', () => {
+      this.poster.hidden = false;
     });
-    for (const name of ['playing', 'pause', 'volumechange', 'ended', 'resize']) {
-      this.video.addEventListener(name, () => this.tick());
-    }
-    this.video.addEventListener('waiting', () => {
-      if (this.facts.played) this.stalls++;
-    });
-    controller.append(this.video, this.cover, this.sound, this.bar);
+    controller.append(this.poster, this.video, this.cover, this.sound, this.bar);
     this.append(controller);
   }
 
+  private bind(video: AnyVideo): void {
+    video.addEventListener('click', () => this.togglePlay());
+    video.addEventListener('dblclick', () => this.toggleFullscreen());
+    const shown = () => this.video === video;
+    for (const name of ['playing', 'pause', 'volumechange', 'ended', 'resize']) {
+      video.addEventListener(name, () => shown() && this.tick());
+    }
+    video.addEventListener('waiting', () => {
+      if (shown() && this.facts.played) this.stalls++;
+    });
+  }
+
   toggleFullscreen(): void {
-    const target = this.querySelector('media-controller');
-    const video = this.video as HTMLVideoElement & { webkitEnterFullscreen?: () => void };
+    const target = this.controller;
     if (document.fullscreenElement) void document.exitFullscreen();
-    else if (target?.requestFullscreen) void target.requestFullscreen().catch(() => {});
-    else video.webkitEnterFullscreen?.();
+    else if (target.requestFullscreen) void target.requestFullscreen().catch(() => {});
+    else this.video.webkitEnterFullscreen?.();
   }
 
   private readonly onVisible = () => {
@@ -237,10 +298,18 @@ export class OnairPlayer extends HTMLElement {
     this.watchdog.rest(Date.now());
   };
 
-  /** Makes or drops the engine as the facts want it. */
+  private readonly onNetwork = () => this.ways.networkChanged();
+
+  /** Makes, changes or drops the engine as the facts and the ways want it. */
   private settle(): void {
-    const wants = wantsEngine(this.facts) && this.hlsUrl !== '';
-    if (wants && !this.engine) this.make();
+    const { places } = this.playback;
+    const wants = wantsEngine(this.facts) && places.hls !== '';
+    if (wants && !this.engine) {
+      if (places.thumbnail && !this.facts.played) this.poster.src = places.thumbnail;
+      this.fresh();
+      this.playback.go();
+      if (this.facts.picture !== 'paused') this.tell({ type: 'picture', picture: 'waiting' });
+    } else if (wants && !this.behind) this.playback.go();
     else if (!wants && this.engine) this.drop();
     if (this.facts.fault && !this.faultTimer) {
       this.faultTimer = setTimeout(() => {
@@ -250,59 +319,49 @@ export class OnairPlayer extends HTMLElement {
     }
   }
 
-  private make(): void {
-    const events = {
-      onFault: (code: string) => this.tell({ type: 'fault', code }),
-      onFinished: () => this.tell({ type: 'picture', picture: 'finished' }),
-      onQualities: () => this.dispatchEvent(new Event(CHANGE)),
-    };
-    const w = window as unknown as Record<string, unknown>;
-    this.engine =
-      w.ManagedMediaSource || w.MediaSource
-        ? new HlsEngine(this.video, this.hlsUrl, events, this.preferredHeight())
-        : new NativeEngine(this.video, this.hlsUrl, events);
-    // ManagedMediaSource works only where the picture cannot go to another device.
-    if (w.ManagedMediaSource) this.video.disableRemotePlayback = true;
-    this.lastPosition = this.video.currentTime;
-    this.watchdog.rest(Date.now());
-    this.engine.start().then(
-      () => {
-        if (!this.userPaused) void this.play();
-      },
-      () => this.tell({ type: 'fault', code: 'engine_not_loaded' }),
-    );
-    if (this.facts.picture !== 'paused') this.tell({ type: 'picture', picture: 'waiting' });
-  }
-
   private drop(): void {
-    this.engine?.destroy();
-    this.engine = null;
+    this.playback.drop();
     this.behind = false;
     if (this.facts.picture !== 'none') this.facts = { ...this.facts, picture: 'none' };
   }
 
   private restart(): void {
-    this.restarts++;
-    this.engine?.destroy();
-    this.engine = null;
-    this.make();
+    this.playback.restart();
+    this.fresh();
+    if (this.facts.picture !== 'paused') this.tell({ type: 'picture', picture: 'waiting' });
   }
 
-  private preferredHeight(): number {
-    try {
-      return Number(localStorage.getItem(QUALITY_KEY)) || -1;
-    } catch {
-      return -1;
-    }
+  /** Another <video> is shown now. */
+  private changed(video: AnyVideo): void {
+    const old = this.controller.querySelector('video');
+    // What is shown comes first.
+    if (old && old !== video) video.after(old);
+    this.control();
+    this.fresh();
+    this.dispatchEvent(new Event(CHANGE));
+  }
+
+  /** Tells media-chrome which <video> is meant; elements that come and go in this turn confuse it. */
+  private control(): void {
+    setTimeout(() => this.isConnected && this.controller.mediaSetCallback(this.video));
+  }
+
+  /** Positions from before say nothing about what plays now. */
+  private fresh(): void {
+    this.lastPosition = this.engine?.position() ?? -1;
+    this.watchdog.rest(Date.now());
   }
 
   private tick(): void {
     const now = Date.now();
     const v = this.video;
     this.sound.hidden = !(v.muted && this.state === 'playing');
-    if (this.engine && this.facts.picture !== 'finished') {
-      const moved = v.currentTime !== this.lastPosition && v.readyState >= 2 && !v.seeking;
-      this.lastPosition = v.currentTime;
+    this.playback.tick(now);
+    const engine = this.engine;
+    if (engine && this.facts.picture !== 'finished') {
+      const position = engine.position();
+      const moved = position !== this.lastPosition && v.readyState >= 2 && !v.seeking;
+      this.lastPosition = position;
       if (v.paused && (this.userPaused || this.blocked)) {
         this.tell({ type: 'picture', picture: 'paused' });
         this.watchdog.rest(now);
@@ -310,17 +369,16 @@ export class OnairPlayer extends HTMLElement {
         this.watchdog.rest(now);
         if (moved) this.tell({ type: 'picture', picture: 'moving' });
       } else {
-        const still = this.watchdog.tick(now, v.currentTime);
+        const still = this.watchdog.tick(now, position);
         // A pause nobody asked for: the browser's, or a new source. Try to go on.
         if (v.paused && !v.ended) void this.play();
         if (moved) this.tell({ type: 'picture', picture: 'moving' });
         else if (still && this.facts.picture === 'moving') this.tell({ type: 'picture', picture: 'still' });
-        const engine = this.engine;
-        const fresh = engine !== null && engine.mediaAge(now) < FRESH;
-        const lag = engine?.latency() ?? null;
-        if (!this.behind && this.edge.tick(now, lag, engine?.target() ?? null, fresh, still)) {
-          this.engine?.toLive();
+        const fresh = engine.mediaAge(now) < FRESH;
+        if (!this.behind && this.edge.tick(now, engine.latency(), engine.target(), fresh, still)) {
+          engine.toLive();
         }
+        this.settle();
       }
     }
     this.dispatchEvent(new Event(CHANGE));

@@ -1,4 +1,5 @@
 import type { State } from './machine';
+import type { Way } from './ways';
 
 /** Title and explanation of a state; empty where the picture speaks for itself. */
 export function wordsFor(state: State, code: string): { title: string; text: string } {
@@ -49,6 +50,24 @@ function faultText(code: string): string {
   if (code === 'forbidden' || code === 'unauthorized')
     return 'Ask whoever sent the link for one that lets you in.';
   return 'It is tried again by itself.';
+}
+
+/** What a way is called, and how the delay beside it is measured. */
+export function wayWords(way: Way | null): { words: string; how: string } {
+  switch (way) {
+    case 'webrtc':
+      return {
+        words: 'Real time',
+        how: 'Measured: half the round trip to the server, and the time in the jitter buffer and decoder',
+      };
+    case 'hls':
+      return {
+        words: '',
+        how: 'Measured: the server’s clock less the time at which the picture reached the server',
+      };
+    case null:
+      return { words: '', how: '' };
+  }
 }
 
 /** Words on the badge. LIVE is only said while media keeps arriving. */

@@ -1,0 +1,230 @@
+import { type Engine, type EngineEvents, LIVE_LIMIT, type Quality } from './engine';
+import { qualityLabel } from './labels';
+import { delayParts, moved, type Parts, type Reading, rate, readStats } from './rtcstats';
+import type { Trouble } from './ways';
+import { gathered, type Layer, stereo, WhepError, WhepSession } from './whep';
+
+/** How often (ms) the connection's statistics are read, and over how many readings figures are taken. */
+const READ_EVERY = 500;
+const WINDOW = 6;
+/** A picture that stands still this long (ms) on a standing connection is a failure. */
+export const STALL_LIMIT = 4000;
+/** How often (ms) the server is asked which layers there are. */
+const LAYERS_EVERY = 10_000;
+
+export interface WhepEvents extends EngineEvents {
+  /** It does not work (any more); wait (ms) is what the server asked for. */
+  onTrouble(trouble: Trouble, detail: string, wait: number): void;
+}
+
+/** Plays over WebRTC, as WHEP describes it. */
+export class WhepEngine implements Engine {
+  readonly name = 'webrtc';
+  readonly hls = null;
+  private readonly stop = new AbortController();
+  private readonly pc: RTCPeerConnection;
+  private session: WhepSession | null = null;
+  private readings: Reading[] = [];
+  private parts: Parts | null = null;
+  private aliveAt = Number.NEGATIVE_INFINITY;
+  private layersAt = 0;
+  private layers: Layer[] = [];
+  private wish = '';
+  private current_ = '';
+  private timer: ReturnType<typeof setInterval> | undefined;
+  private failed = false;
+  private readonly leave = () => this.session?.close();
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly endpoint: string,
+    private readonly events: WhepEvents,
+    private readonly preferredHeight: number,
+  ) {
+    this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+  }
+
+  async start(): Promise<void> {
+    const { pc, video } = this;
+    const stream = new MediaStream();
+    pc.addTransceiver('video', { direction: 'recvonly' });
+    pc.addTransceiver('audio', { direction: 'recvonly' });
+    pc.addEventListener('track', (e) => {
+      stream.addTrack(e.track);
+      if (video.srcObject !== stream) video.srcObject = stream;
+    });
+    pc.addEventListener('connectionstatechange', () => {
+      if (pc.connectionState === 'failed') this.fail(this.aliveAt > 0 ? 'lost' : 'blocked', 'ICE failed');
+      else if (pc.connectionState === 'closed') this.fail('lost', 'closed');
+    });
+    addEventListener('pagehide', this.leave);
+    this.timer = setInterval(() => void this.read(), READ_EVERY);
+    try {
+      const offer = await pc.createOffer();
+      await pc.setLocalDescription({ type: 'offer', sdp: stereo(offer.sdp ?? '') });
+      await gathered(pc, this.stop.signal);
+      const session = await WhepSession.open(this.endpoint, pc.localDescription?.sdp ?? '', this.stop.signal);
+      this.session = session;
+      if (this.stop.signal.aborted) {
+        session.close();
+        return;
+      }
+      await pc.setRemoteDescription({ type: 'answer', sdp: session.answer });
+    } catch (err) {
+      if (this.stop.signal.aborted) return;
+      if (err instanceof WhepError) this.fail(err.trouble, err.message, err.wait);
+      else this.fail('refused', err instanceof Error ? err.message : String(err));
+    }
+  }
+
+  destroy(): void {
+    if (this.stop.signal.aborted) return;
+    this.stop.abort();
+    clearInterval(this.timer);
+    removeEventListener('pagehide', this.leave);
+    this.session?.close();
+    this.pc.close();
+    // The stage may still show the last picture; what plays next takes the element over.
+  }
+
+  /** Whether packets can come. */
+  connected(): boolean {
+    return this.pc.connectionState === 'connected';
+  }
+
+  delay(): number | null {
+    return this.parts ? this.parts.network + this.parts.player : null;
+  }
+
+  latency(): null {
+    return null;
+  }
+
+  target(): null {
+    return null;
+  }
+
+  mediaAge(now: number): number {
+    return (now - this.aliveAt) / 1000;
+  }
+
+  ageLimit(): number {
+    return LIVE_LIMIT;
+  }
+
+  position(): number {
+    const last = this.readings.at(-1);
+    return last ? (last.hasVideo ? last.framesDecoded : last.audioPackets) : 0;
+  }
+
+  /** There is nothing behind the live edge. */
+  toLive(): void {}
+
+  probe(): Promise<string> {
+    // It watches itself; nothing here asks for a new engine of the same kind.
+    return Promise.reject(new Error('no playlist'));
+  }
+
+  qualities(): Quality[] {
+    return this.layers.map((l, index) => ({
+      index,
+      height: Math.min(l.width || l.height, l.height),
+      bitrate: l.bitrate,
+      label: qualityLabel(l) || l.name,
+    }));
+  }
+
+  chosen(): number {
+    return this.wish === '' ? -1 : this.layers.findIndex((l) => l.name === this.wish);
+  }
+
+  current(): number {
+    const named = this.layers.findIndex((l) => l.name === this.current_);
+    if (named >= 0 || this.current_ !== '') return named;
+    const height = this.readings.at(-1)?.height ?? 0;
+    return this.layers.findIndex((l) => l.height === height);
+  }
+
+  choose(index: number): void {
+    const name = this.layers[index]?.name ?? '';
+    const before = this.wish;
+    this.wish = name;
+    this.events.onQualities();
+    const back = () => {
+      this.wish = before;
+      this.events.onQualities();
+    };
+    this.session?.ask(name).then((ok) => ok || back(), back);
+  }
+
+  stats(): Record<string, unknown> {
+    const last = this.readings.at(-1);
+    if (!last) return { connection: this.pc.connectionState };
+    const first = this.readings[0];
+    const bits = rate(first, last);
+    const lost = last.packetsLost;
+    const ms = (s: number | null | undefined) =>
+      s === null || s === undefined ? null : Math.round(s * 1000);
+    return {
+      codec: [last.videoCodec, last.audioCodec].filter(Boolean).join(', ') || null,
+      connection: `${this.pc.connectionState}${last.transport ? ` over ${last.transport.toUpperCase()}` : ''}`,
+      delay_is: 'half the round trip + jitter buffer and decoder',
+      network_ms: ms(this.parts?.network),
+      jitter_buffer_and_decoder_ms: ms(this.parts?.player),
+      round_trip_ms: ms(last.rtt),
+      since_sent_by_server_clock_ms: last.playoutAt === null ? null : Math.round(last.at - last.playoutAt),
+      jitter_ms: ms(last.jitter),
+      bitrate: bits === null ? null : Math.round(bits),
+      frame_rate: last.fps,
+      frames: last.framesDecoded,
+      frames_dropped: last.framesDropped,
+      packets_lost: `${lost} of ${last.packetsReceived + Math.max(0, lost)}`,
+      repairs_asked: last.nacks,
+      layer: this.current_ || null,
+    };
+  }
+
+  private async read(): Promise<void> {
+    if (this.failed || this.stop.signal.aborted) return;
+    const report = await this.pc.getStats().catch(() => null);
+    if (!report || this.stop.signal.aborted) return;
+    const now = Date.now();
+    const reading = readStats((report as unknown as Map<string, unknown>).values(), now);
+    const before = this.readings.at(-1);
+    if (moved(before, reading)) this.aliveAt = now;
+    this.readings = [...this.readings.slice(-WINDOW + 1), reading];
+    this.parts = delayParts(this.readings[0], reading) ?? this.parts;
+    if (this.aliveAt < 0) return;
+    // A hidden page's decoder may be held still by the browser.
+    if (document.hidden) this.aliveAt = now;
+    // The server may have ended the session without a word, as by a restart.
+    if (now - this.aliveAt > STALL_LIMIT) this.fail('stalled', 'no new picture');
+    else if (now - this.layersAt > LAYERS_EVERY) {
+      const first = this.layersAt === 0;
+      this.layersAt = now;
+      void this.readLayers(first);
+    }
+  }
+
+  private async readLayers(first: boolean): Promise<void> {
+    try {
+      const found = await this.session?.layers();
+      if (!found || this.stop.signal.aborted) return;
+      this.layers = found.layers;
+      this.current_ = found.current;
+      const wanted = this.layers.findIndex(
+        (l) => Math.min(l.width || l.height, l.height) === this.preferredHeight,
+      );
+      if (first && wanted >= 0) this.choose(wanted);
+      else this.events.onQualities();
+    } catch {
+      // The list as it was stays.
+    }
+  }
+
+  private fail(trouble: Trouble, detail: string, wait = 0): void {
+    if (this.failed || this.stop.signal.aborted) return;
+    this.failed = true;
+    this.events.onTrouble(trouble, detail, wait);
+  }
+}
