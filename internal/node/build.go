@@ -13,6 +13,7 @@ import (
 	"onair/internal/control/golive"
 	"onair/internal/control/store"
 	"onair/internal/control/web"
+	"onair/internal/deliver/audience"
 	"onair/internal/deliver/hls"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/play"
@@ -69,13 +70,14 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	n.restream = play.NewRestreamer(cfg.Restream, n.hub, targets{n.store}, call.send, n.log, reg)
 	n.pack = pack.New(cfg.packConfig(), n.hub, n.log, reg)
 	n.restore(ctx)
-	viewers := hls.NewHandler(cfg.HLS, n.pack, gate, n.log, reg)
+	crowds := audience.New(cfg.HLS.Audience())
+	viewers := hls.NewHandler(cfg.HLS, n.pack, gate, nil, crowds, n.log, reg)
 
-	audience := streams{n.hub, viewers, n.play}
+	watched := streams{n.hub, viewers, n.play}
 	n.pull = pull.New(cfg.Pull, pull.Deps{
 		Sources: sources{n.store}, Serve: n.publish, Guard: call.guard, Hub: n.hub,
 		Dial:    map[string]pull.Dial{"rtmp": call.receive, "rtmps": call.receive, "srt": call.receive},
-		Watched: func(id string) bool { return audience.Viewers(id) > 0 },
+		Watched: func(id string) bool { return watched.Viewers(id) > 0 },
 	}, n.log, reg)
 
 	proxies, err := cfg.API.Proxies()
@@ -83,7 +85,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		return err
 	}
 	control, err := api.New(api.Deps{
-		Store: n.store, Auth: n.auth, Streams: audience, Bus: n.bus, Log: n.log, Registerer: reg,
+		Store: n.store, Auth: n.auth, Streams: watched, Bus: n.bus, Log: n.log, Registerer: reg,
 		Version: version, PublicURL: cfg.PublicURL, TrustedProxies: proxies,
 		RTMPPort: portOf(n.rtmp.Addr()), RTMPSPort: portOf(n.rtmp.AddrTLS()), SRTPort: portOf(n.srt.Addr()),
 		WHIP: n.rtc.Addr() != nil, GoLive: n.rtmp.Addr() != nil || n.rtmp.AddrTLS() != nil,

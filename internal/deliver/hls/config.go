@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"onair/internal/deliver/audience"
 	"onair/internal/fault"
 )
 
@@ -33,6 +34,11 @@ func DefaultConfig() Config {
 	}
 }
 
+// Audience is what of the settings is about counting viewers.
+func (c Config) Audience() audience.Config {
+	return audience.Config{MaxSessions: c.MaxSessions, MaxWaiters: c.MaxWaiters, SessionTimeout: c.SessionTimeout}
+}
+
 // Validate reports every setting that cannot work, each as a fault.Invalid.
 func (c Config) Validate() error {
 	bad := func(ok bool, key, cause, hint string) error {
@@ -45,7 +51,7 @@ func (c Config) Validate() error {
 		bad(c.HoldManifest >= 0 && c.HoldManifest <= time.Minute, "hls.hold_manifest", "is negative or more than 1m", "Set 6s"),
 		bad(c.HoldPlaylist >= 0 && c.HoldPlaylist <= time.Minute, "hls.hold_playlist", "is negative or more than 1m", "Set 15s"),
 		bad(c.MaxWaiters >= 1, "hls.max_waiters", "is less than 1", "Set at least three times the viewers you expect on one stream"),
-		bad(c.MaxSessions >= shards, "hls.max_sessions", "is less than 16", "Set at least the viewers you expect on one stream"),
+		bad(c.MaxSessions >= audience.Shards, "hls.max_sessions", "is less than 16", "Set at least the viewers you expect on one stream"),
 		bad(c.SessionTimeout >= time.Second, "hls.session_timeout", "is less than 1s, so that viewers would not count between two requests", "Set 15s"),
 		bad(c.WriteTimeout >= time.Second, "hls.write_timeout", "is less than 1s, so that viewers far away would be cut off", "Set 10s"),
 	)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"onair/internal/deliver/audience"
 	"onair/internal/deliver/pack"
 	"onair/internal/fault"
 	"onair/internal/media"
@@ -35,22 +36,44 @@ type Directory interface {
 	StreamOf(ctx context.Context, playbackID string) (streamID string, err error)
 }
 
-// Handler serves everything below /hls/.
-type Handler struct {
-	cfg    Config
-	packer *pack.Packer
-	dir    Directory
-	log    *slog.Logger
-	m      *metrics
-
-	newAudience func(*pack.Stream) any
+// Ladder knows what can be made of a live stream besides what its publisher sends.
+type Ladder interface {
+	// Offers lists it, best picture first. It is called for each multivariant playlist.
+	Offers(streamID string) []media.Offer
+	// Want says that somebody asks for a rendition now, and never waits. It is called with
+	// each request of a playlist or of media. Its error is a fault: NotFound if there is no
+	// such offer, TooMany if there is no room, Unavailable if it cannot be made.
+	Want(streamID, rendition string) error
 }
 
-// NewHandler returns a Handler. Its metrics are registered with reg (nil for none).
-func NewHandler(cfg Config, p *pack.Packer, dir Directory, log *slog.Logger, reg prometheus.Registerer) *Handler {
-	h := &Handler{cfg: cfg, packer: p, dir: dir, log: log, m: newMetrics(reg)}
-	h.newAudience = h.makeAudience
-	return h
+// Handler serves everything below /hls/.
+type Handler struct {
+	cfg     Config
+	packer  *pack.Packer
+	dir     Directory
+	ladder  Ladder
+	viewers *audience.Audience
+	log     *slog.Logger
+	m       *metrics
+}
+
+// NewHandler returns a Handler. ladder is nil if nothing is made of streams; viewers counts
+// who watches. Its metrics are registered with reg (nil for none).
+func NewHandler(cfg Config, p *pack.Packer, dir Directory, ladder Ladder, viewers *audience.Audience, log *slog.Logger, reg prometheus.Registerer) *Handler {
+	if ladder == nil {
+		ladder = noLadder{}
+	}
+	return &Handler{cfg: cfg, packer: p, dir: dir, ladder: ladder, viewers: viewers, log: log, m: newMetrics(reg)}
+}
+
+// Viewers returns how many viewers of a live stream have asked for a playlist or manifest
+// lately (Config.SessionTimeout).
+func (h *Handler) Viewers(streamID string) int {
+	s, ok := h.packer.Stream(streamID)
+	if !ok {
+		return 0
+	}
+	return h.viewers.Of(s).Viewers(time.Now())
 }
 
 // ServeHTTP implements http.Handler.
@@ -134,7 +157,7 @@ func (h *Handler) multivariant(ctx context.Context, req Request, a *Answer, s *p
 	if len(s.Renditions()) == 0 {
 		return a.problem(problemIdle) // it ended before there was anything to see
 	}
-	text := appendMultivariant(make([]byte, 0, 1024), s, newSession())
+	text := appendMultivariant(make([]byte, 0, 1024), s, audience.NewSession())
 	zip := acceptsGzip(req.AcceptEncoding)
 	if zip {
 		text = compress(text)
@@ -149,7 +172,7 @@ func (h *Handler) ready(ctx context.Context, a *Answer, s *pack.Stream, hold tim
 		return true
 	default:
 	}
-	crowd := h.audience(s)
+	crowd := h.viewers.Of(s)
 	if !h.hold(crowd) {
 		return false
 	}
@@ -167,9 +190,8 @@ func (h *Handler) ready(ctx context.Context, a *Answer, s *pack.Stream, hold tim
 
 // hold counts a request that waits. It reports false if there are too many; else the
 // request must be released.
-func (h *Handler) hold(crowd *audience) bool {
-	if crowd.waiting.Add(1) > int64(h.cfg.MaxWaiters) {
-		crowd.waiting.Add(-1)
+func (h *Handler) hold(crowd *audience.Crowd) bool {
+	if !crowd.Hold() {
 		h.m.rejected.Inc()
 		return false
 	}
@@ -177,8 +199,8 @@ func (h *Handler) hold(crowd *audience) bool {
 	return true
 }
 
-func (h *Handler) release(crowd *audience) {
-	crowd.waiting.Add(-1)
+func (h *Handler) release(crowd *audience.Crowd) {
+	crowd.Release()
 	h.m.waiting.Dec()
 }
 
@@ -195,8 +217,8 @@ func (h *Handler) media(ctx context.Context, req Request, a *Answer, s *pack.Str
 	if !ok {
 		return a.problem(problemResource)
 	}
-	crowd := h.audience(s)
-	if !crowd.see(t.session, time.Now()) {
+	crowd := h.viewers.Of(s)
+	if !crowd.See(t.session, time.Now()) {
 		h.m.uncounted.Inc()
 	}
 	snap, cache := rend.Snapshot(), cacheRevalidate
@@ -216,7 +238,7 @@ func (h *Handler) media(ctx context.Context, req Request, a *Answer, s *pack.Str
 		if ctx.Err() != nil {
 			return false
 		}
-		crowd.see(t.session, time.Now())
+		crowd.See(t.session, time.Now())
 	}
 	zip := acceptsGzip(req.AcceptEncoding)
 	return a.playlist(kindPlaylist, playlist(s, rend, snap, d.skip, zip), zip, cache)
@@ -250,7 +272,7 @@ func (h *Handler) await(ctx context.Context, a *Answer, s *pack.Stream, r *pack.
 	if snap.Has(d.sequence, d.part) {
 		return snap, true
 	}
-	crowd := h.audience(s)
+	crowd := h.viewers.Of(s)
 	if !h.hold(crowd) {
 		return snap, false
 	}
@@ -302,7 +324,7 @@ var errNotYet = errors.New("the part is not there yet")
 // awaitPart waits for the part that a playlist hinted at. It returns nil when it became
 // certain that there will be no such part.
 func (h *Handler) awaitPart(ctx context.Context, a *Answer, s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, name string) (*pack.Blob, error) {
-	crowd := h.audience(s)
+	crowd := h.viewers.Of(s)
 	if !h.hold(crowd) {
 		return nil, errNotYet
 	}

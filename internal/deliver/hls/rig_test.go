@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"onair/internal/deliver/audience"
 	"onair/internal/deliver/pack"
 	"onair/internal/event"
 	"onair/internal/fault"
@@ -51,7 +52,7 @@ func newRigOf(t testing.TB, cfg Config, pc pack.Config) *rig {
 	log := slog.New(slog.DiscardHandler)
 	h := hub.New(hub.DefaultConfig(), event.NewBus(), log, prometheus.NewRegistry())
 	r := &rig{t: t, hub: h, packer: pack.New(pc, h, log, prometheus.NewRegistry()), done: make(chan struct{})}
-	r.handler = NewHandler(cfg, r.packer, directory{}, log, prometheus.NewRegistry())
+	r.handler = NewHandler(cfg, r.packer, directory{}, nil, audience.New(cfg.Audience()), log, prometheus.NewRegistry())
 	r.histories = r.packer.Histories()
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop

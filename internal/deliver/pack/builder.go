@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"encoding/binary"
 	"math"
 	"time"
 
@@ -106,7 +107,7 @@ func (b *builder) begin(f *frame, sequence int64, disc bool, at time.Duration) {
 	b.open = &Segment{
 		Sequence: sequence, Name: segmentName(b.s.epoch, sequence), Init: b.init,
 		Start: b.s.wall(at), Discontinuity: disc, Independent: f.Key || f.Track.Kind() == media.Audio,
-		firstPart: b.nextPart, discs: b.s.discs,
+		BaseTime: f.dts, Offset: f.pts - f.dts, firstPart: b.nextPart, discs: b.s.discs,
 	}
 	b.openStart, b.openBytes, b.openChunks = f.dts, 0, nil
 	b.partStart, b.end = f.dts, f.dts
@@ -114,9 +115,11 @@ func (b *builder) begin(f *frame, sequence int64, disc bool, at time.Duration) {
 
 // gap adds a segment without media.
 func (b *builder) gap(sequence int64, disc bool, at, d time.Duration) {
+	base := b.track.Ticks(at)
 	b.close(&Segment{
 		Sequence: sequence, Name: segmentName(b.s.epoch, sequence), Init: b.init,
 		Start: b.s.wall(at), Duration: d, Discontinuity: disc, Gap: true,
+		BaseTime: base, Ticks: b.track.Ticks(at+d) - base,
 		firstPart: b.nextPart, discs: b.s.discs, end: at + d,
 	})
 }
@@ -201,6 +204,9 @@ func (b *builder) flush() {
 	if b.r.partTarget > 0 {
 		part.Name = b.partName()
 	}
+	if len(b.open.Parts) == 0 && b.samples[0].Key && b.video() {
+		b.open.KeySize = keySize(data, len(b.samples[0].Data))
+	}
 	b.notePart(&part, b.nextPart, data)
 	b.nextPart++
 	b.open.Parts = append(b.open.Parts, part)
@@ -210,6 +216,12 @@ func (b *builder) flush() {
 	b.samples, b.partTicks, b.partBytes = b.samples[:0], 0, 0
 	b.dirty = b.dirty || b.r.partTarget > 0
 	b.s.m.parts.Inc()
+}
+
+// keySize is where the first sample ends in a fragment: its moof says its own size, and
+// the header of the mdat follows.
+func keySize(fragment []byte, sample int) int64 {
+	return int64(binary.BigEndian.Uint32(fragment)) + 8 + int64(sample)
 }
 
 // finish ends the open segment, of which everything was committed.
@@ -222,6 +234,7 @@ func (b *builder) finish() {
 	}
 	seg.end = b.track.Duration(b.end)
 	seg.Duration = seg.end - b.track.Duration(b.openStart)
+	seg.Ticks = b.end - b.openStart
 	seg.Blob = newBlob(b.openChunks...)
 	b.holdTail(seg)
 	b.close(seg)
@@ -375,6 +388,7 @@ func (b *builder) publish() {
 		o := *b.open
 		o.Parts = o.Parts[:len(o.Parts):len(o.Parts)]
 		o.Duration = b.track.Duration(b.partEnd()) - b.track.Duration(b.openStart)
+		o.Ticks = b.partEnd() - b.openStart
 		s.Open = &o
 		s.Independent = s.Independent && o.Independent
 	}

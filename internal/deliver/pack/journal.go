@@ -38,7 +38,7 @@ type headEntry struct {
 }
 
 // journalFormat is the version of all this; another one is not read.
-const journalFormat = 1
+const journalFormat = 2
 
 type trackEntry struct {
 	ID         int           `json:"id"`
@@ -65,6 +65,8 @@ type segmentEntry struct {
 	Independent   bool      `json:"indep,omitempty"`
 	FirstPart     int64     `json:"first"`
 	Discs         int       `json:"discs"`
+	Base          int64     `json:"base"`
+	Offset        int64     `json:"offset,omitempty"`
 }
 
 type partEntry struct {
@@ -73,6 +75,8 @@ type partEntry struct {
 	Part string        `json:"part,omitempty"`
 	Long time.Duration `json:"long"`
 	Key  bool          `json:"key,omitempty"`
+	// KeySize is the segment's, of its first part.
+	KeySize int64 `json:"keysize,omitempty"`
 }
 
 // closeEntry ends a segment; without parts it is a gap.
@@ -81,6 +85,7 @@ type closeEntry struct {
 	Parts    int           `json:"parts"`
 	Duration time.Duration `json:"long"`
 	End      time.Duration `json:"end"`
+	Ticks    int64         `json:"ticks"`
 }
 
 // stateEntry is what a rendition is like after the records before it.
@@ -143,6 +148,7 @@ func (b *builder) describe(seg *Segment) segmentEntry {
 	return segmentEntry{
 		Sequence: seg.Sequence, Name: seg.Name, Init: seg.Init.n, Start: seg.Start, OpenStart: b.openStart,
 		Discontinuity: seg.Discontinuity, Independent: seg.Independent, FirstPart: seg.firstPart, Discs: seg.discs,
+		Base: seg.BaseTime, Offset: seg.Offset,
 	}
 }
 
@@ -152,7 +158,7 @@ func (b *builder) notePart(p *Part, id int64, data []byte) {
 		return
 	}
 	b.notes = append(b.notes, note{init: b.open.Init, data: data, entry: entry{Part: &partEntry{
-		segmentEntry: b.describe(b.open), ID: id, Part: p.Name, Long: p.Duration, Key: p.Independent,
+		segmentEntry: b.describe(b.open), ID: id, Part: p.Name, Long: p.Duration, Key: p.Independent, KeySize: b.open.KeySize,
 	}}})
 }
 
@@ -161,7 +167,7 @@ func (b *builder) noteClose(seg *Segment) {
 		return
 	}
 	b.notes = append(b.notes, note{init: seg.Init, entry: entry{Close: &closeEntry{
-		segmentEntry: b.describe(seg), Parts: len(seg.Parts), Duration: seg.Duration, End: seg.end,
+		segmentEntry: b.describe(seg), Parts: len(seg.Parts), Duration: seg.Duration, End: seg.end, Ticks: seg.Ticks,
 	}}})
 }
 

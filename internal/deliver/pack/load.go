@@ -153,7 +153,7 @@ func (r *pastRendition) segment(e *segmentEntry) *Segment {
 	}
 	return &Segment{
 		Sequence: e.Sequence, Name: e.Name, Init: init, Start: e.Start, Discontinuity: e.Discontinuity,
-		Independent: e.Independent, firstPart: e.FirstPart, discs: e.Discs,
+		Independent: e.Independent, BaseTime: e.Base, Offset: e.Offset, firstPart: e.FirstPart, discs: e.Discs,
 	}
 }
 
@@ -165,7 +165,7 @@ func (r *pastRendition) addPart(e *partEntry, data []byte) bool {
 		if r.open = r.segment(&e.segmentEntry); r.open == nil {
 			return false
 		}
-		r.openDTS = e.OpenStart
+		r.openDTS, r.open.KeySize = e.OpenStart, e.KeySize
 	}
 	if e.ID != r.open.firstPart+int64(len(r.open.Parts)) {
 		r.open = nil
@@ -193,7 +193,7 @@ func (r *pastRendition) close(e *closeEntry) bool {
 		}
 		seg.Blob = newBlob(chunks...)
 	}
-	seg.Duration, seg.end = e.Duration, e.End
+	seg.Duration, seg.Ticks, seg.end = e.Duration, e.Ticks, e.End
 	if n := len(r.segments); n > 0 && r.segments[n-1].Sequence+1 != seg.Sequence {
 		r.segments = nil
 	}
@@ -237,7 +237,7 @@ func (s *Stream) restore(p *past) {
 		}
 	}
 	g.reopen()
-	s.state.Store(&state{target: pl.target, holdBack: pl.holdBack()})
+	s.state.Store(&state{target: pl.target, holdBack: pl.holdBack(), origin: g.wall(0)})
 	g.publish()
 	s.update()
 }

@@ -64,6 +64,14 @@ type Segment struct {
 	Independent bool
 	// Gap is set if there is no media for the time of the segment: Blob is nil.
 	Gap bool
+	// BaseTime is the decoding time of the first sample, as the media has it (tfdt), Ticks
+	// the duration, and Offset what the first sample is presented after it is decoded; all
+	// in ticks of Init.Track.Timescale.
+	BaseTime, Ticks, Offset int64
+	// KeySize is how many bytes of the segment hold its first frame, from the first one:
+	// the header of the fragment and the sample. 0 where it does not begin with a key
+	// frame, and for sound.
+	KeySize int64
 
 	firstPart int64         // id of Parts[0]
 	end       time.Duration // on the output timeline
@@ -113,6 +121,21 @@ func (s *Snapshot) Next() <-chan struct{} { return s.next }
 func (s *Snapshot) View(render func(*Snapshot) any) any {
 	s.once.Do(func() { s.view = render(s) })
 	return s.view
+}
+
+// Segment returns the segment of a media sequence number: one of Segments, one before them
+// that can still be downloaded, or Open. It is nil if there is no such segment, or no longer.
+func (s *Snapshot) Segment(sequence int64) *Segment {
+	if s.Open != nil && s.Open.Sequence == sequence {
+		return s.Open
+	}
+	if len(s.kept) == 0 {
+		return nil
+	}
+	if i := sequence - s.kept[0].Sequence; i >= 0 && i < int64(len(s.kept)) {
+		return s.kept[i]
+	}
+	return nil
 }
 
 // LastSequence is the media sequence number of the newest complete segment, or that

@@ -18,8 +18,7 @@ type Stream struct {
 	ready chan struct{}
 	state atomic.Pointer[state]
 
-	once     sync.Once
-	attached any
+	attached sync.Map
 
 	cfg      Config
 	m        *metrics
@@ -42,6 +41,7 @@ type state struct {
 	holdBack time.Duration
 	list     []*Rendition
 	ended    bool
+	origin   time.Time // wall clock of media time 0
 }
 
 // newStream returns a stream that asks terms for the latency mode, and for whether the
@@ -56,11 +56,14 @@ func newStream(cfg Config, name string, terms func() (media.LatencyMode, bool), 
 // Name returns the live stream's id.
 func (s *Stream) Name() string { return s.name }
 
-// Attach returns what create made for the stream, once for all callers. There is one
-// attachment, which lives as long as the stream; it belongs to package hls.
-func (s *Stream) Attach(create func(*Stream) any) any {
-	s.once.Do(func() { s.attached = create(s) })
-	return s.attached
+// Attach returns what create made for the stream under a key, the same for all callers
+// though create may be called more than once. It lives as long as the stream.
+func (s *Stream) Attach(key any, create func() any) any {
+	v, ok := s.attached.Load(key)
+	if !ok {
+		v, _ = s.attached.LoadOrStore(key, create())
+	}
+	return v
 }
 
 // Ready is closed when the first segment of the stream is complete, or when it ended
@@ -74,6 +77,11 @@ func (s *Stream) TargetDuration() int { return s.state.Load().target }
 // PartHoldBack is the value of PART-HOLD-BACK: three times the longest part target of
 // the renditions; 0 without parts.
 func (s *Stream) PartHoldBack() time.Duration { return s.state.Load().holdBack }
+
+// AvailabilityStart is the wall clock of media time 0, presentation time as the media has
+// it, in all renditions. It never changes: PROGRAM-DATE-TIME and a manifest's times advance
+// exactly as media time does.
+func (s *Stream) AvailabilityStart() time.Time { return s.state.Load().origin }
 
 // Renditions returns the renditions that have media, in the order in which they began.
 // The caller must not change the slice.
@@ -204,7 +212,7 @@ func (s *Stream) update() {
 	}
 	if len(list) != len(now.list) || hold != now.holdBack {
 		next := *now
-		next.list, next.holdBack = list, hold
+		next.list, next.holdBack, next.origin = list, hold, s.seg.wall(0)
 		s.state.Store(&next)
 	}
 	if !s.isReady && !waiting && len(list) > 0 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"onair/internal/deliver/audience"
 	"onair/internal/deliver/hls"
 	"onair/internal/deliver/pack"
 	"onair/internal/event"
@@ -58,7 +59,7 @@ func newBroadcast(t testing.TB) *broadcast {
 	cfg.KeepEnded = time.Hour
 	b := &broadcast{packer: pack.New(cfg, h, quiet, prometheus.NewRegistry())}
 	b.reg = prometheus.NewRegistry()
-	b.handler = hls.NewHandler(hls.DefaultConfig(), b.packer, directory{}, quiet, b.reg)
+	b.handler = hls.NewHandler(hls.DefaultConfig(), b.packer, directory{}, nil, audience.New(hls.DefaultConfig().Audience()), quiet, b.reg)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.packer.Run(ctx) }()
