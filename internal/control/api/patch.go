@@ -28,12 +28,10 @@ func (o *optional[T]) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &o.v)
 }
 
-// Schema describes the value or null.
+// Schema describes the value or null. It holds an object's fields itself: nothing may
+// stand beside a reference, and what is one of several is checked by huma loosely.
 func (o optional[T]) Schema(r huma.Registry) *huma.Schema {
-	s := *r.Schema(reflect.TypeFor[T](), true, "")
-	if s.Ref != "" { // nothing may stand beside a reference
-		return &huma.Schema{AnyOf: []*huma.Schema{&s, {Type: "null"}}}
-	}
+	s := *r.Schema(reflect.TypeFor[T](), false, "")
 	s.Nullable = true
 	return &s
 }

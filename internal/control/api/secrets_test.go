@@ -51,7 +51,7 @@ func TestSecretsStayInside(t *testing.T) {
 	h.want(422, "PATCH", path, `{"latency_mode":"`+key+`"}`)
 
 	var open strings.Builder
-	for _, p := range []string{"/v1/openapi.json", "/v1/playback/" + pb, "/v1/playback/" + key, "/v1/live-streams", path, "/v1/nothing"} {
+	for _, p := range []string{"/v1/openapi.json", "/v1/playback/" + pb, "/v1/playback/" + key, "/v1/live-streams", path, path + "/renditions", "/v1/server", "/v1/nothing"} {
 		w := h.do("GET", p, "", "Authorization", "")
 		open.WriteString(w.Body.String())
 		if err := w.Result().Header.Write(&open); err != nil {
