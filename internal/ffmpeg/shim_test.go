@@ -1,0 +1,3 @@
+package ffmpeg
+
+func shim() bool { return false }
