@@ -212,13 +212,15 @@ func TestLayersFollowTheWay(t *testing.T) {
 // TestWishes: a viewer may ask for less, for no picture, and for what it had again.
 func TestWishes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		th := newTheatre(t, offer("480p", media.H264, 480, 500_000))
+		th := newTheatre(t, offer("480p", media.H264, 480, 500_000), offer("360p", media.H264, 360, 200_000), offer("full", media.H264, 540, 600_000))
+		th.ladder.refuses["full"] = fault.New(fault.TooMany, "encode", "", "all cores are busy", "")
 		th.broadcast(t.Context(), camera(time.Minute), nil)
 		time.Sleep(3 * time.Second)
 		v := newRTViewer()
 		end := th.serve(v)
 		for _, tt := range []struct{ wish, picture string }{
-			{"480p", "480p"}, {"source", ""}, {"480p", "480p"}, {"audio", "none"}, {"", ""}, {"what", ""},
+			{"480p", "480p"}, {"source", ""}, {"480p", "480p"}, {"audio", "none"}, {"", ""}, {"what", ""}, {"360p", "360p"},
+			{"full", "480p"}, // the next that can be had
 		} {
 			v.set(func(v *rtViewer) { v.wish = tt.wish })
 			time.Sleep(5 * time.Second)

@@ -162,12 +162,19 @@ func (v *viewing) pictures(sc *scene, now time.Time) (list []layer) {
 	return list
 }
 
-// wished leaves out the layers above the one that the viewer wants at most.
-func wishedOf(list []layer, wish string) []layer {
-	for i, l := range list {
-		if l.name == wish || wish == hub.SourceFeed && l.feed == media.RenditionRealtime {
-			return list[i:]
+// wishedOf leaves out of list what is better than the layer that the viewer wants at most,
+// and keeps the least there is if everything is.
+func wishedOf(sc *scene, list []layer, wish string) []layer {
+	for _, w := range sc.video {
+		if w.name != wish {
+			continue
 		}
+		for i, l := range list {
+			if weight(l) <= weight(w) {
+				return list[i:]
+			}
+		}
+		return list[max(0, len(list)-1):]
 	}
 	return list
 }
@@ -356,7 +363,7 @@ func (v *viewing) choosePicture(sc *scene, wish string, now time.Time) error {
 		return nil
 	}
 	for {
-		list := wishedOf(v.pictures(sc, now), wish)
+		list := wishedOf(sc, v.pictures(sc, now), wish)
 		if len(list) == 0 {
 			return v.withoutPicture(sc, now)
 		}
