@@ -29,7 +29,7 @@ export async function watch({ page, check, expect, quiet, name }, mock) {
   await page.mouse.move(200, 200);
   await page.getByRole('button', { name: /^Quality/ }).click();
   await check('watch-quality');
-  await page.getByRole('menuitemradio', { name: '180p', exact: true }).click();
+  await page.getByRole('menuitemradio', { name: /^180p/ }).click();
   await page.waitForFunction(() => document.querySelector('video').videoHeight === 180, undefined, {
     timeout: 15_000,
   });

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { console_ } from './browser-console.mjs';
+import { realtime } from './browser-realtime.mjs';
 import { watch } from './browser-watch.mjs';
 import { start } from './mock-server.mjs';
 
@@ -37,6 +38,8 @@ const browser = await chromium.launch({
   args: [
     '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking',
     '--disable-component-update --disable-sync',
+    // The page that plays WebRTC to itself needs its own addresses.
+    '--allow-loopback-in-peer-connection --disable-features=WebRtcHideLocalIpsWithMdns',
   ]
     .join(' ')
     .split(' '),
@@ -89,7 +92,7 @@ async function open(look, base) {
 
 const only = process.env.ONLY;
 for (const look of LOOKS) {
-  for (const script of [console_, watch]) {
+  for (const script of [console_, watch, realtime]) {
     if (only && !`${look.name}.${script.name}`.includes(only)) continue;
     const mock = await start();
     const session = await open(look, mock.base);

@@ -55,6 +55,8 @@ export async function start(port = 0) {
   let serial = 0;
   let refuse = 0;
   let down = false;
+  let way = { protocol: 'hls', code: 'webrtc_off', reason: 'The server does not play over WebRTC.' };
+  const asked = [];
   let base = '';
 
   const emit = (type, live_stream_id, data = {}) => {
@@ -176,10 +178,15 @@ export async function start(port = 0) {
       ]
         .join(' ')
         .split(' ')
-        .concat(join(media, 'v%v/s%d.m4s'), '-var_stream_map', 'v:0,a:0 v:1,a:1', join(media, 'v%v/p.m3u8')),
+        .concat(
+          join(media, '%v/s%d.m4s'),
+          '-var_stream_map',
+          'v:0,a:0,name:v0 v:1,a:1,name:180p',
+          join(media, '%v/p.m3u8'),
+        ),
       { stdio: ['ignore', 'inherit', 'inherit'] },
     );
-    const lists = [0, 1].map((v) => join(media, `v${v}/p.m3u8`));
+    const lists = ['v0', '180p'].map((v) => join(media, `${v}/p.m3u8`));
     const ready = () =>
       existsSync(join(media, 'index.m3u8')) &&
       lists.every((l) => existsSync(l) && readFileSync(l, 'utf8').split('#EXTINF').length > 3);
@@ -218,15 +225,23 @@ export async function start(port = 0) {
       const s = [...streams.values()].find((s) => s.playback_ids.some((p) => p.id === id));
       if (!s) return problem(res, 404, 'not_found', 'no such playback id');
       const { status, title, latency_mode, viewers } = s;
+      asked.push(Object.fromEntries(url.searchParams));
       return send(res, 200, {
         playback_id: id,
         status,
         title,
         latency_mode,
         hls_url: `/hls/${id}/index.m3u8`,
+        whep_url: `/whep/${id}`,
+        dash_url: `/dash/${id}/manifest.mpd`,
+        thumbnail_url: `/images/${id}/thumbnail.jpg`,
+        storyboard_url: `/images/${id}/storyboard.vtt`,
         viewers,
+        realtime_viewers: 100,
+        way: { check_after_seconds: 5, ...way },
       });
     }
+    if (path.startsWith('/images/')) return thumbnail(res);
     if (path === '/golive')
       return send(res, 200, {
         meta: { service: 'onair', schema_version: '2024-06-04', config_id: '1' },
@@ -354,6 +369,23 @@ export async function start(port = 0) {
     return send(res, 200, all[at]);
   }
 
+  /** The picture as it is now: a frame of a pattern that moves. */
+  function thumbnail(res) {
+    const chunks = [];
+    const child = spawn(
+      'ffmpeg',
+      `-loglevel error -ss ${(Date.now() / 1000) % 60} -f lavfi -i testsrc2=size=640x360:rate=25 -frames:v 1 -f image2 -c:v mjpeg -`.split(
+        ' ',
+      ),
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    child.stdout.on('data', (c) => chunks.push(c));
+    child.on('close', () => {
+      res.writeHead(200, { 'Content-Type': 'image/jpeg', 'Cache-Control': 'max-age=5' });
+      res.end(Buffer.concat(chunks));
+    });
+  }
+
   function page(res, name, kind, status = 200) {
     res.writeHead(status, {
       'Content-Type': TYPES['.html'],
@@ -393,6 +425,12 @@ export async function start(port = 0) {
       healths.set(s.id, report);
       emit('live_stream.health_changed', s.id, { status: report.status });
     },
+    /** The way that players are told to go from now on. */
+    steer: (to) => {
+      way = to;
+    },
+    /** What players said when they asked. */
+    asked,
     /** The next n calls of the API are answered with 429. */
     refuse: (n) => {
       refuse = n;

@@ -84,11 +84,13 @@ export interface Ask {
   current: string;
   /** Whether WebRTC can be used. */
   webrtc: boolean;
+  /** Any text that stays the same while the page is open. */
+  viewer: string;
 }
 
 /** What anybody may know about a playback id. */
 export async function getPlayback(id: string, ask: Ask) {
-  const query = new URLSearchParams({ webrtc: String(ask.webrtc) });
+  const query = new URLSearchParams({ webrtc: String(ask.webrtc), viewer: ask.viewer });
   if (ask.interactive) query.set('interactive', 'true');
   if (ask.current) query.set('current', ask.current);
   const res = await call(`/v1/playback/${encodeURIComponent(id)}?${query}`);

@@ -101,10 +101,17 @@ export interface LiveStream {
   source: Source | null;
   multitrack: Multitrack;
   simulcast_targets: Target[];
+  /** Missing from servers that do not encode. */
+  ladder?: Ladder | null;
+  /** Null: the server's default. */
+  realtime_viewers?: number | null;
   /** Null without a public playback id. */
   playback: {
     hls_url?: string;
+    dash_url?: string | null;
+    whep_url?: string | null;
     watch_url?: string;
+    thumbnail_url?: string | null;
     rtmp_url?: string | null;
     srt_url?: string | null;
   } | null;
@@ -122,8 +129,8 @@ export interface WayAnswer {
   protocol: 'webrtc' | 'hls';
   code: string;
   reason: string;
-  /** When to ask again. */
-  check_after_seconds: number;
+  /** When to ask again; null: there is no need. */
+  check_after_seconds: number | null;
 }
 
 export interface Playback {
@@ -140,30 +147,50 @@ export interface Playback {
   realtime_viewers?: number;
 }
 
-/** How a live stream is made into several qualities; null in a field is the server's default. */
+/** How a live stream is made into several qualities; null, and no rungs, are the server's default. */
 export interface Ladder {
   profile: string | null;
-  rungs: string[] | null;
+  rungs: string[];
   mode: LadderMode | null;
 }
 export type LadderMode = 'just-in-time' | 'always' | 'off';
 
-export type RenditionState = 'idle' | 'starting' | 'running' | 'failed' | 'refused' | 'shed' | string;
-
-/** A rendition of a stream: one that its publisher sends, or one that is made of it. */
+/** A rendition of a stream: one that its publisher sends, or one that the server makes or could make. */
 export interface Rendition {
   name: string;
-  kind: 'publisher' | 'video' | 'audio' | string;
+  made_by: 'publisher' | 'server' | string;
+  kind: 'video' | 'audio' | string;
   codec: string;
-  width?: number | null;
-  height?: number | null;
-  frame_rate?: number | null;
-  bitrate?: number | null;
-  state: RenditionState;
-  reason?: string;
-  encoder?: string;
-  since?: string | null;
-  cpu_seconds?: number | null;
+  codec_string: string;
+  width: number | null;
+  height: number | null;
+  frame_rate: number | null;
+  sample_rate: number | null;
+  channels: number | null;
+  bitrate: number | null;
+  peak_bitrate: number | null;
+  /** It is in playlists; what is not is made for WebRTC only. */
+  listed: boolean;
+  state: 'idle' | 'starting' | 'running' | 'failed' | 'refused' | 'shed' | string;
+  reason: string;
+  encoder: string | null;
+  since: string | null;
+  cpu_seconds: number | null;
+  lag_seconds: number | null;
+  restarts: number | null;
+}
+
+/** What the server can encode with. */
+export interface Transcoding {
+  mode: LadderMode;
+  available: boolean;
+  reason: string;
+  ffmpeg_version: string | null;
+  /** The default first. */
+  ladders: { name: string; rungs: string[] }[];
+  encoders: { name: string; codec: string; hardware: boolean }[];
+  cores_budget: number;
+  cores_used: number;
 }
 
 export type HealthStatus = 'good' | 'degraded' | 'bad' | 'no_data';
@@ -248,6 +275,9 @@ export interface ServerInfo {
   version?: string;
   rtmp_url?: string;
   hls_base?: string;
+  /** Viewers of a stream over WebRTC where the stream does not say otherwise; 0 when that is off. */
+  realtime_viewers?: number;
+  transcoding?: Transcoding | null;
 }
 
 /** One event of /v1/events. */

@@ -1,16 +1,16 @@
-import { type Engine, type EngineEvents, LIVE_LIMIT, type Quality } from './engine';
+import { type Engine, type EngineEvents, fetchText, LIVE_LIMIT, type Quality, SOUND_ONLY } from './engine';
 import { qualityLabel } from './labels';
 import { delayParts, moved, type Parts, type Reading, rate, readStats } from './rtcstats';
 import type { Trouble } from './ways';
-import { gathered, type Layer, stereo, WhepError, WhepSession } from './whep';
+import { type Layer, layersIn, SOUND, stereo, WhepError, WhepSession } from './whep';
 
 /** How often (ms) the connection's statistics are read, and over how many readings figures are taken. */
 const READ_EVERY = 500;
 const WINDOW = 6;
 /** A picture that stands still this long (ms) on a standing connection is a failure. */
 export const STALL_LIMIT = 4000;
-/** How often (ms) the server is asked which layers there are. */
-const LAYERS_EVERY = 10_000;
+/** How often (ms) is looked which layers there are. */
+const LAYERS_EVERY = 30_000;
 
 export interface WhepEvents extends EngineEvents {
   /** It does not work (any more); wait (ms) is what the server asked for. */
@@ -30,7 +30,6 @@ export class WhepEngine implements Engine {
   private layersAt = 0;
   private layers: Layer[] = [];
   private wish = '';
-  private current_ = '';
   private timer: ReturnType<typeof setInterval> | undefined;
   private failed = false;
   private readonly leave = () => this.session?.close();
@@ -38,6 +37,8 @@ export class WhepEngine implements Engine {
   constructor(
     private readonly video: HTMLVideoElement,
     private readonly endpoint: string,
+    /** The multivariant playlist, which names what there is to choose from. */
+    private readonly playlist: string,
     private readonly events: WhepEvents,
     private readonly preferredHeight: number,
   ) {
@@ -61,9 +62,11 @@ export class WhepEngine implements Engine {
     this.timer = setInterval(() => void this.read(), READ_EVERY);
     try {
       const offer = await pc.createOffer();
-      await pc.setLocalDescription({ type: 'offer', sdp: stereo(offer.sdp ?? '') });
-      await gathered(pc, this.stop.signal);
-      const session = await WhepSession.open(this.endpoint, pc.localDescription?.sdp ?? '', this.stop.signal);
+      const sdp = stereo(offer.sdp ?? '');
+      await pc.setLocalDescription({ type: 'offer', sdp });
+      // Sent without this side's addresses: the server learns them from the first packet,
+      // and nobody waits until the browser has found them all.
+      const session = await WhepSession.open(this.endpoint, sdp, this.stop.signal);
       this.session = session;
       if (this.stop.signal.aborted) {
         session.close();
@@ -128,9 +131,9 @@ export class WhepEngine implements Engine {
   qualities(): Quality[] {
     return this.layers.map((l, index) => ({
       index,
-      height: Math.min(l.width || l.height, l.height),
+      height: shortSide(l),
       bitrate: l.bitrate,
-      label: qualityLabel(l) || l.name,
+      label: qualityLabel(l) || 'Audio only',
     }));
   }
 
@@ -139,10 +142,10 @@ export class WhepEngine implements Engine {
   }
 
   current(): number {
-    const named = this.layers.findIndex((l) => l.name === this.current_);
-    if (named >= 0 || this.current_ !== '') return named;
-    const height = this.readings.at(-1)?.height ?? 0;
-    return this.layers.findIndex((l) => l.height === height);
+    const last = this.readings.at(-1);
+    if (!last?.hasVideo) return this.chosen();
+    const height = Math.min(last.width || last.height, last.height);
+    return this.layers.findIndex((l) => shortSide(l) === height);
   }
 
   choose(index: number): void {
@@ -180,7 +183,7 @@ export class WhepEngine implements Engine {
       frames_dropped: last.framesDropped,
       packets_lost: `${lost} of ${last.packetsReceived + Math.max(0, lost)}`,
       repairs_asked: last.nacks,
-      layer: this.current_ || null,
+      layer_asked_for: this.wish || 'automatic',
     };
   }
 
@@ -190,6 +193,8 @@ export class WhepEngine implements Engine {
     if (!report || this.stop.signal.aborted) return;
     const now = Date.now();
     const reading = readStats((report as unknown as Map<string, unknown>).values(), now);
+    // Without a picture the sound tells whether it goes on.
+    if (this.wish === SOUND) reading.hasVideo = false;
     const before = this.readings.at(-1);
     if (moved(before, reading)) this.aliveAt = now;
     this.readings = [...this.readings.slice(-WINDOW + 1), reading];
@@ -200,22 +205,19 @@ export class WhepEngine implements Engine {
     // The server may have ended the session without a word, as by a restart.
     if (now - this.aliveAt > STALL_LIMIT) this.fail('stalled', 'no new picture');
     else if (now - this.layersAt > LAYERS_EVERY) {
-      const first = this.layersAt === 0;
       this.layersAt = now;
-      void this.readLayers(first);
+      void this.readLayers();
     }
   }
 
-  private async readLayers(first: boolean): Promise<void> {
+  private async readLayers(): Promise<void> {
     try {
-      const found = await this.session?.layers();
-      if (!found || this.stop.signal.aborted) return;
-      this.layers = found.layers;
-      this.current_ = found.current;
-      const wanted = this.layers.findIndex(
-        (l) => Math.min(l.width || l.height, l.height) === this.preferredHeight,
-      );
-      if (first && wanted >= 0) this.choose(wanted);
+      const layers = layersIn(await fetchText(this.playlist));
+      if (this.stop.signal.aborted) return;
+      const first = this.layers.length === 0;
+      this.layers = layers;
+      const wanted = layers.findIndex((l) => shortSide(l) === this.preferredHeight);
+      if (first && wanted >= 0 && this.preferredHeight >= SOUND_ONLY) this.choose(wanted);
       else this.events.onQualities();
     } catch {
       // The list as it was stays.
@@ -227,4 +229,8 @@ export class WhepEngine implements Engine {
     this.failed = true;
     this.events.onTrouble(trouble, detail, wait);
   }
+}
+
+function shortSide(l: Layer): number {
+  return Math.min(l.width || l.height, l.height);
 }

@@ -124,13 +124,14 @@ async function ask(): Promise<void> {
       interactive,
       current: player.way ?? '',
       webrtc: player.ways.able(sent),
+      viewer: session,
     });
     player.clock.sample(date, sent, Date.now());
     info = playback;
     failures = 0;
     player.find({
       hls: playback.hls_url,
-      whep: playback.whep_url ?? '',
+      whep: playback.whep_url ? new URL(playback.whep_url, location.href).href : '',
       thumbnail: playback.thumbnail_url ?? '',
     });
     player.ways.told(playback.way);

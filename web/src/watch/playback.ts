@@ -2,7 +2,7 @@ import { el } from './dom';
 import type { Engine, EngineEvents } from './engine';
 import { HlsEngine } from './engine-hls';
 import { NativeEngine } from './engine-native';
-import { WhepEngine } from './engine-whep';
+import { WhepEngine, type WhepEvents } from './engine-whep';
 import { Seat } from './seat';
 import { Stage } from './stage';
 import { type Way, Ways } from './ways';
@@ -12,7 +12,7 @@ const QUALITY_KEY = 'onair.quality';
 /** Where a stream can be played. */
 export interface Places {
   hls: string;
-  /** '' without WebRTC. */
+  /** An absolute address; '' without WebRTC. */
   whep: string;
   /** A picture of the stream as it is now; '' without one. */
   thumbnail: string;
@@ -37,6 +37,8 @@ export interface PlaybackHost {
   onFault(code: string): void;
   onFinished(): void;
   onQualities(): void;
+  /** The shown <video> has its first picture. */
+  onPicture(): void;
   /** WebRTC did not do: what the server thinks now is worth asking. */
   onTrouble(): void;
 }
@@ -140,6 +142,7 @@ export class Playback {
       (s) => {
         if (s.way === 'webrtc') this.ways.works(Date.now());
         this.stage.firstPicture(s);
+        if (this.stage.shown === s) this.host.onPicture();
       },
       (s) => s.video !== this.video && this.host.dismiss(s.video),
     );
@@ -158,8 +161,10 @@ export class Playback {
       onQualities: () => host.onQualities(),
     };
     if (seat.way === 'webrtc') {
-      const onTrouble = this.failed(seat);
-      return new WhepEngine(seat.video, places.whep, { ...events, onTrouble }, this.preferredHeight());
+      const onTrouble: WhepEvents['onTrouble'] = (trouble, detail, wait) =>
+        this.stage.failed(seat, trouble, detail, Date.now(), wait);
+      const all = { ...events, onTrouble };
+      return new WhepEngine(seat.video, places.whep, places.hls, all, this.preferredHeight());
     }
     const w = window as unknown as Record<string, unknown>;
     // ManagedMediaSource works only where the picture cannot go to another device.
@@ -167,12 +172,6 @@ export class Playback {
     return w.ManagedMediaSource || w.MediaSource
       ? new HlsEngine(seat.video, places.hls, events, this.preferredHeight())
       : new NativeEngine(seat.video, places.hls, events);
-  }
-
-  private failed(seat: Seat) {
-    return (
-      ...[trouble, detail, wait]: Parameters<ConstructorParameters<typeof WhepEngine>[2]['onTrouble']>
-    ) => this.stage.failed(seat, trouble, detail, Date.now(), wait);
   }
 
   /** Starts a seat's engine and its picture. */

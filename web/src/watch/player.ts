@@ -78,6 +78,7 @@ export class OnairPlayer extends HTMLElement {
         onFault: (code) => this.tell({ type: 'fault', code }),
         onFinished: () => this.tell({ type: 'picture', picture: 'finished' }),
         onQualities: change,
+        onPicture: () => this.video.paused || this.tell({ type: 'picture', picture: 'moving' }),
         onTrouble: () => this.dispatchEvent(new Event(TROUBLE)),
       },
       demanded,

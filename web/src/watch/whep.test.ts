@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { qualityLabel } from './labels';
 import { delayParts, moved, rate, readStats } from './rtcstats';
-import { readLayers, stereo, troubleOf, WhepError, WhepSession } from './whep';
+import { layersIn, stereo, troubleOf, WhepError, WhepSession } from './whep';
 
 const entries = (over: Record<string, number> = {}, at = 1000) =>
   readStats(
@@ -135,19 +135,25 @@ describe('WHEP', () => {
     expect([500, 502].map(troubleOf)).toEqual(Array(2).fill('unreachable'));
   });
 
-  it('reads layers, and nothing out of something else', () => {
-    expect(
-      readLayers({
-        layers: [{ encodingId: '720p', width: 1280, height: 720, frameRate: 30 }, { x: 1 }],
-        wish: '720p',
-      }),
-    ).toEqual({
-      layers: [{ name: '720p', width: 1280, height: 720, frameRate: 30, bitrate: 0 }],
-      wish: '720p',
-      current: '',
-    });
-    for (const odd of [null, 1, 'x', [], { layers: 3 }, { layers: [null] }]) {
-      expect(readLayers(odd).layers).toEqual([]);
+  it('finds the layers in the multivariant playlist', () => {
+    const playlist = [
+      '#EXTM3U',
+      '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio0",NAME="Audio 1",URI="s1/a0/index.m3u8"',
+      '#EXT-X-STREAM-INF:BANDWIDTH=4000000,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=30.000,AUDIO="audio0"',
+      's1/v0/index.m3u8',
+      '#EXT-X-STREAM-INF:BANDWIDTH=1200000,CODECS="avc1.64001e,mp4a.40.2",RESOLUTION=854x480,FRAME-RATE=30.000,AUDIO="audio0"',
+      's1/480p/index.m3u8',
+      '#EXT-X-STREAM-INF:BANDWIDTH=130000,CODECS="mp4a.40.2",AUDIO="audio0"',
+      's1/a0/index.m3u8',
+      '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,RESOLUTION=1280x720,URI="s1/v0/iframes.m3u8"',
+    ].join('\n');
+    expect(layersIn(playlist)).toEqual([
+      { name: 'source', width: 1280, height: 720, frameRate: 30, bitrate: 3_000_000 },
+      { name: '480p', width: 854, height: 480, frameRate: 30, bitrate: 1_200_000 },
+      { name: 'audio', width: 0, height: 0, frameRate: 0, bitrate: 130_000 },
+    ]);
+    for (const odd of ['', 'x', '#EXT-X-STREAM-INF:', '#EXT-X-STREAM-INF:CODECS="mp4a.40.2"\na/b.m3u8']) {
+      expect(layersIn(odd)).toEqual([]);
     }
   });
 });

@@ -2,8 +2,6 @@ import type { Trouble } from './ways';
 
 /** How long (ms) the server may take to answer an offer: it does so at once, before there is media. */
 const ANSWER_LIMIT = 4000;
-/** Longest time (ms) that gathering may hold the offer; what is found later is not needed by this server. */
-const GATHER_LIMIT = 400;
 
 /** WebRTC playback that did not come about, as the page's choice of a way understands it. */
 export class WhepError extends Error {
@@ -57,19 +55,6 @@ export class WhepSession {
     return new WhepSession(place ? new URL(place, res.url || endpoint).href : '', await res.text());
   }
 
-  /** The layers to choose from, and the one that was asked for ('' is automatic). */
-  async layers(): Promise<{ layers: Layer[]; wish: string; current: string }> {
-    const none = { layers: [], wish: '', current: '' };
-    if (!this.url) return none;
-    const res = await fetch(`${this.url}/layer`, {
-      credentials: 'omit',
-      cache: 'no-store',
-      signal: AbortSignal.timeout(ANSWER_LIMIT),
-    });
-    if (!res.ok) return none;
-    return readLayers(await res.json());
-  }
-
   /** Asks for a layer; '' leaves the choice to the server. */
   async ask(layer: string): Promise<boolean> {
     if (!this.url) return false;
@@ -110,25 +95,36 @@ export function troubleOf(status: number): Trouble {
   return 'refused';
 }
 
-/** The layers in what the server says; anything unexpected is no layer. */
-export function readLayers(body: unknown): { layers: Layer[]; wish: string; current: string } {
-  const b = (body ?? {}) as Record<string, unknown>;
-  const list = Array.isArray(b.layers) ? (b.layers as Record<string, unknown>[]) : [];
-  const num = (v: unknown) => (typeof v === 'number' && Number.isFinite(v) ? v : 0);
-  const text = (v: unknown) => (typeof v === 'string' ? v : '');
-  return {
-    layers: list
-      .filter((l) => text(l?.encodingId) !== '')
-      .map((l) => ({
-        name: text(l.encodingId),
-        width: num(l.width),
-        height: num(l.height),
-        frameRate: num(l.frameRate),
-        bitrate: num(l.bitrate),
-      })),
-    wish: text(b.wish),
-    current: text(b.current),
-  };
+/** What the picture as its publisher sends it, and sound alone, are called as layers. */
+const SOURCE = 'source';
+export const SOUND = 'audio';
+
+/**
+ * The layers in a multivariant playlist: WebRTC and HLS offer the same renditions under the
+ * same names, which are the last folders of their addresses. Of several that the publisher
+ * sends itself only the first has a name that WebRTC knows.
+ */
+export function layersIn(playlist: string): Layer[] {
+  const found = new Map<string, Layer>();
+  const lines = playlist.split(/\r?\n/);
+  for (const [i, line] of lines.entries()) {
+    if (!line.startsWith('#EXT-X-STREAM-INF:')) continue;
+    const attribute = (name: string) => new RegExp(`[:,]${name}=([^,]+)`).exec(line)?.[1] ?? '';
+    const [width = 0, height = 0] = attribute('RESOLUTION').split('x').map(Number);
+    const folder =
+      lines
+        .slice(i + 1)
+        .find((l) => l !== '' && l[0] !== '#')
+        ?.split('/')
+        .at(-2) ?? '';
+    const name = height === 0 ? SOUND : /^v\d+$/.test(folder) ? SOURCE : folder;
+    if (name === '' || found.has(name)) continue;
+    const bitrate = Number(attribute('AVERAGE-BANDWIDTH') || attribute('BANDWIDTH')) || 0;
+    found.set(name, { name, width, height, bitrate, frameRate: Number(attribute('FRAME-RATE')) || 0 });
+  }
+  const all = [...found.values()];
+  // Without a picture to choose there is nothing to choose.
+  return all.some((l) => l.height > 0) ? all : [];
 }
 
 /** Asks for stereo: without this in the receiver's own description Chromium plays Opus as mono. */
@@ -145,21 +141,4 @@ export function stereo(sdp: string): string {
   return sdp.replace(format, (line, head: string, params: string) =>
     /(^|;)\s*stereo=/.test(params) ? line : `${head}${params};stereo=1`,
   );
-}
-
-/** Resolves when the connection knows its own addresses, or soon after: the server learns them by itself. */
-export function gathered(pc: RTCPeerConnection, signal: AbortSignal): Promise<void> {
-  if (pc.iceGatheringState === 'complete') return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      pc.removeEventListener('icegatheringstatechange', look);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const look = () => pc.iceGatheringState === 'complete' && done();
-    const timer = setTimeout(done, GATHER_LIMIT);
-    pc.addEventListener('icegatheringstatechange', look);
-    signal.addEventListener('abort', done);
-  });
 }
