@@ -45,7 +45,11 @@ func realTool(t testing.TB) *Tool {
 func made(t testing.TB, at int64, args ...string) []*media.Packet {
 	t.Helper()
 	path := mediatest.Program(t, "ffmpeg")
-	args = append(append([]string{"-v", "error", "-nostdin"}, args...), "-f", "mp4", "-movflags", "empty_moov+default_base_moof+frag_keyframe", "-use_editlist", "0", "-video_track_timescale", "90000", "pipe:1")
+	flags := "empty_moov+default_base_moof+frag_keyframe"
+	if slices.Contains(args, "ac3") { // whose head is only known by its frames
+		flags = "delay_moov+default_base_moof+frag_keyframe"
+	}
+	args = append(append([]string{"-v", "error", "-nostdin"}, args...), "-f", "mp4", "-movflags", flags, "-use_editlist", "0", "-video_track_timescale", "90000", "pipe:1")
 	out, err := exec.CommandContext(t.Context(), path, args...).Output()
 	if err != nil {
 		t.Fatalf("%v: %v", args, err)

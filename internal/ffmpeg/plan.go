@@ -33,7 +33,7 @@ func (t *Tool) PlanAudio(a Audio, source *media.Track) *media.Track {
 	a = a.complete(source)
 	p := &media.Track{
 		Codec: a.Codec, Timescale: a.SampleRate, SampleRate: a.SampleRate, Channels: a.Channels,
-		Language: source.Language, CodecString: "opus",
+		Language: source.Language, CodecString: "Opus",
 	}
 	if a.Codec == media.AAC {
 		p.CodecString = "mp4a.40.2"

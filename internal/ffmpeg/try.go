@@ -91,7 +91,7 @@ func (t *Tool) try(ctx context.Context, e Encoder) (Encoder, error) {
 		source = &media.Track{Codec: media.AAC, Timescale: trySound, SampleRate: trySound, Channels: 2}
 		a := Audio{Codec: e.Codec}.complete(source)
 		args = append(args, "-protocol_whitelist", "pipe", "-format_whitelist", "s16le", "-codec_whitelist", "pcm_s16le",
-			"-f", "s16le", "-ar", fmt.Sprint(trySound), "-ac", "2", "-i", "pipe:0", "-copyts", "-map", "0:a:0")
+			"-f", "s16le", "-ar", fmt.Sprint(trySound), "-ac", "2", "-itsoffset", fmt.Sprint(startSecond), "-i", "pipe:0", "-copyts", "-map", "0:a:0")
 		args = append(args, a.encode()...)
 		data = make([]byte, trySound/5*4)
 	}
