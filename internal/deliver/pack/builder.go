@@ -31,12 +31,13 @@ type builder struct {
 	init  *Init
 	inits int64
 
-	queue   []frame // secondary tracks: packets whose segment is not known yet
-	ahead   int     // index in segmenter.cuts of the next one that this track comes to
-	pending *frame  // waits for its duration
-	needKey bool    // nothing to decode from yet
-	usual   int64   // duration of a frame, in ticks, as last seen
-	end     int64   // where the last sample ended, in ticks; valid while track is set
+	queue   []frame       // secondary tracks: packets whose segment is not known yet
+	ahead   int           // index in segmenter.cuts of the next one that this track comes to
+	pending *frame        // waits for its duration
+	needKey bool          // nothing to decode from yet
+	usual   int64         // duration of a frame, in ticks, as last seen
+	reorder time.Duration // by how much what began a segment is presented after it is decoded
+	end     int64         // where the last sample ended, in ticks; valid while track is set
 	endTime time.Duration
 
 	samples    []fmp4.Sample
@@ -85,6 +86,10 @@ func (b *builder) adopt(t *media.Track) error {
 		b.inits++
 		b.frames, b.ticks = 0, 0
 	}
+	if b.track != nil && b.track.Timescale != t.Timescale {
+		b.usual = media.Rescale(b.usual, int64(t.Timescale), int64(b.track.Timescale))
+		b.end = t.Ticks(b.endTime)
+	}
 	b.track = t
 	return nil
 }
@@ -109,6 +114,7 @@ func (b *builder) begin(f *frame, sequence int64, disc bool, at time.Duration) {
 		Start: b.s.wall(at), Discontinuity: disc, Independent: f.Key || f.Track.Kind() == media.Audio,
 		BaseTime: f.dts, Offset: f.pts - f.dts, firstPart: b.nextPart, discs: b.s.discs,
 	}
+	b.reorder = f.present() - f.decode()
 	b.openStart, b.openBytes, b.openChunks = f.dts, 0, nil
 	b.partStart, b.end = f.dts, f.dts
 }
@@ -120,7 +126,7 @@ func (b *builder) gap(sequence int64, disc bool, at, d time.Duration) {
 		Sequence: sequence, Name: segmentName(b.s.epoch, sequence), Init: b.init,
 		Start: b.s.wall(at), Duration: d, Discontinuity: disc, Gap: true,
 		BaseTime: base, Ticks: b.track.Ticks(at+d) - base,
-		firstPart: b.nextPart, discs: b.s.discs, end: at + d,
+		firstPart: b.nextPart, discs: b.s.discs, end: at + d - b.reorder,
 	})
 }
 

@@ -30,8 +30,10 @@ const (
 	// is what RFC 8216bis, section 6.2.2 asks for.
 	minSegments   = 6
 	leastSegments = 3
-	// maxTracks is how many tracks of a stream are packaged; further ones are left out.
-	maxTracks = 8
+	// maxTracks is how many tracks of a publisher are packaged, and maxDerived how many that
+	// are made of them; further ones are left out.
+	maxTracks  = 8
+	maxDerived = 8
 	// maxPartBytes ends a part early, and maxSegmentBytes a segment: with 2 s they are
 	// reached at 256 Mbit/s.
 	maxPartBytes    = 16 << 20

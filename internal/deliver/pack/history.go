@@ -91,6 +91,9 @@ func (s *Stream) history() History {
 	h := History{StreamID: s.name, LatencyMode: s.mode}
 	end := g.lead.endTime
 	for _, b := range s.all {
+		if b.r.derived {
+			continue // it is made anew
+		}
 		h.Tracks = append(h.Tracks, b.track)
 		if b.video() {
 			if k := b.keyPacket(); k != nil {

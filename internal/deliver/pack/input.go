@@ -16,11 +16,17 @@ type reader interface {
 	Close()
 }
 
+// opened is the reader of a feed.
+type opened struct {
+	reader
+	derived string // the feed's name, where it is made of the stream's own media
+}
+
 // feeds are the feeds of a stream, the source's first.
 type feeds interface {
 	// open returns readers of the feeds that there are since the last call, and a channel
 	// that is closed when there are more.
-	open() ([]reader, <-chan struct{})
+	open() ([]opened, <-chan struct{})
 }
 
 // hubFeeds are those of a stream in the hub.
@@ -29,11 +35,19 @@ type hubFeeds struct {
 	opened int
 }
 
-func (f *hubFeeds) open() (fresh []reader, changed <-chan struct{}) {
+func (f *hubFeeds) open() (fresh []opened, changed <-chan struct{}) {
 	changed = f.stream.FeedsChanged() // before the list, so that none is missed
 	list := f.stream.Feeds()
 	for ; f.opened < len(list); f.opened++ {
-		fresh = append(fresh, list[f.opened].NewReader(hub.ReaderOptions{Name: "pack", From: hub.OldestKept}))
+		feed := list[f.opened]
+		if feed.Private() {
+			continue
+		}
+		o := opened{reader: feed.NewReader(hub.ReaderOptions{Name: "pack", From: hub.OldestKept})}
+		if feed.Derived() {
+			o.derived = feed.Name()
+		}
+		fresh = append(fresh, o)
 	}
 	return fresh, changed
 }
@@ -57,14 +71,16 @@ func (s *Stream) run(ctx context.Context, f feeds) {
 	defer wg.Wait()
 	defer cancel()
 	in := make(chan input, inputQueue)
-	reading := 0
-	opened := 0
+	reading, known := 0, 0
 	add := func() <-chan struct{} {
 		fresh, changed := f.open()
 		for _, r := range fresh {
-			source := opened == 0
-			opened++
+			source := known == 0
+			known++
 			reading++
+			if r.derived != "" {
+				s.derived[r.derived] = true
+			}
 			wg.Go(func() { readFeed(ctx, r, source, in) })
 		}
 		return changed

@@ -46,6 +46,7 @@ type trackEntry struct {
 	Kind       media.Kind    `json:"kind"`
 	PartTarget time.Duration `json:"target"`
 	Grid       bool          `json:"grid,omitempty"`
+	Derived    bool          `json:"derived,omitempty"`
 }
 
 type initEntry struct {
@@ -199,7 +200,7 @@ func (b *builder) show(snap *Snapshot) {
 	if b.file != j.file {
 		b.file, b.noted = j.file, nil
 		out.add(entry{Rendition: b.r.name, Track: &trackEntry{
-			ID: b.id, Feed: b.feed, Kind: b.r.kind, PartTarget: b.r.partTarget, Grid: b.grid,
+			ID: b.id, Feed: b.feed, Kind: b.r.kind, PartTarget: b.r.partTarget, Grid: b.grid, Derived: b.r.derived,
 		}}, nil)
 	}
 	for _, n := range b.notes {

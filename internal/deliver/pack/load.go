@@ -114,7 +114,7 @@ func (p *past) read(b []byte, f *journalFile) {
 func (p *past) apply(e *entry, data []byte, f *journalFile) bool {
 	i := slices.IndexFunc(p.renditions, func(r *pastRendition) bool { return r.name == e.Rendition })
 	if i < 0 {
-		if e.Track == nil || len(p.renditions) == maxTracks || !strings.HasPrefix(e.Rendition, "v") && !strings.HasPrefix(e.Rendition, "a") {
+		if e.Track == nil || len(p.renditions) == maxTracks+maxDerived || !wellNamed(e.Rendition) {
 			return false
 		}
 		p.renditions = append(p.renditions, &pastRendition{name: e.Rendition, track: *e.Track, inits: map[int64]*Init{}})
@@ -221,7 +221,7 @@ func (s *Stream) restore(p *past) {
 		segment: h.Segment, part: h.Part, target: h.Target, video: h.Video, group: p.newest.Group,
 		cadence: map[trackKey][]time.Duration{},
 	}
-	g := newSegmenter(s.cfg, pl, newEpoch(), s.m, func(b *builder) { s.all = append(s.all, b) })
+	g := newSegmenter(s.cfg, pl, newEpoch(), s.m, s)
 	s.seg = g
 	g.anchor, g.zero, g.first, g.begun = h.Anchor, h.Zero, h.First, true
 	g.shift, g.delay, g.discs = p.newest.Shift, p.newest.Delay, p.newest.Discs
@@ -231,7 +231,8 @@ func (s *Stream) restore(p *past) {
 		}
 		b := r.builder(g)
 		g.tracks = append(g.tracks, b)
-		g.add(b)
+		g.of.added(b)
+		s.derived[b.feed] = b.r.derived
 		if r.name == p.newest.Lead {
 			g.lead = b
 		}
@@ -251,7 +252,7 @@ func (r *pastRendition) builder(g *segmenter) *builder {
 	}
 	b := &builder{
 		s: g, id: r.track.ID, feed: r.track.Feed, grid: r.track.Grid, hinted: -1,
-		r:     &Rendition{name: r.name, kind: r.track.Kind, partTarget: r.track.PartTarget},
+		r:     &Rendition{name: r.name, kind: r.track.Kind, derived: r.track.Derived, partTarget: r.track.PartTarget},
 		track: init.Track, init: init, kept: r.segments, needKey: true, dirty: true,
 		nextPart: r.state.NextPart, fragments: r.state.Fragments, usual: r.state.Usual, peak: r.state.Peak,
 		end: r.state.End, endTime: max(last.end, init.Track.Duration(r.state.End)),
@@ -269,6 +270,9 @@ func (r *pastRendition) builder(g *segmenter) *builder {
 	}
 	b.partStart = b.end
 	for _, seg := range b.kept {
+		if !seg.Gap {
+			b.reorder = seg.Init.Track.Duration(seg.Offset)
+		}
 		if seg.Blob != nil {
 			b.keptBytes += int(seg.Blob.Size)
 		}

@@ -83,7 +83,7 @@ func (s *script) ReadPacket(context.Context) (*media.Packet, error) {
 
 func (*script) Close() {}
 
-func (s *script) open() ([]reader, <-chan struct{}) { return []reader{s}, nil }
+func (s *script) open() ([]opened, <-chan struct{}) { return []opened{{reader: s}}, nil }
 
 func TestGapOfTheReaderIsADiscontinuity(t *testing.T) {
 	list := generate(t, mediatest.Options{Duration: 40 * time.Second})

@@ -66,7 +66,7 @@ type Segment struct {
 	Gap bool
 	// BaseTime is the decoding time of the first sample, as the media has it (tfdt), Ticks
 	// the duration, and Offset what the first sample is presented after it is decoded; all
-	// in ticks of Init.Track.Timescale.
+	// in ticks of Init.Track.Timescale. BaseTime + Offset is what Start is on the wall clock.
 	BaseTime, Ticks, Offset int64
 	// KeySize is how many bytes of the segment hold its first frame, from the first one:
 	// the header of the fragment and the sample. 0 where it does not begin with a key
@@ -136,6 +136,12 @@ func (s *Snapshot) Segment(sequence int64) *Segment {
 		return s.kept[i]
 	}
 	return nil
+}
+
+// Flows tells whether there is media at the end: nothing, if the newest segment is a gap.
+func (s *Snapshot) Flows() bool {
+	n := len(s.Segments)
+	return s.Open != nil || n > 0 && !s.Segments[n-1].Gap
 }
 
 // LastSequence is the media sequence number of the newest complete segment, or that
@@ -303,13 +309,19 @@ func parseName(name string) (kind byte, id int64, ok bool) {
 type Rendition struct {
 	name       string
 	kind       media.Kind
+	derived    bool
 	partTarget time.Duration
 	mu         sync.Mutex // of those who publish
 	cur        atomic.Pointer[Snapshot]
 }
 
-// Name returns the rendition's name: v0, v1… for video, a0, a1… for audio.
+// Name returns the rendition's name: v0, v1… for video, a0, a1… for audio, and what its feed
+// is called for one that is Derived.
 func (r *Rendition) Name() string { return r.name }
+
+// Derived tells whether it is made of the stream's own media, rather than sent by its
+// publisher. Such a rendition may stop and go on at any time: its playlist then has gaps.
+func (r *Rendition) Derived() bool { return r.derived }
 
 // Kind tells whether it is video or audio.
 func (r *Rendition) Kind() media.Kind { return r.kind }

@@ -85,7 +85,11 @@ func (s *segmenter) assign(b *builder, f *frame, at time.Duration) {
 		s.drop("before_start")
 		return
 	}
-	if b.differs(f.Track) {
+	if b.r.derived {
+		if !s.admits(b, f, at) {
+			return
+		}
+	} else if b.differs(f.Track) {
 		if b.open != nil || b.pending != nil {
 			s.border = true // and until the next segment, what cannot be decoded is left out
 			s.drop("parameters")
@@ -107,7 +111,7 @@ func (s *segmenter) assign(b *builder, f *frame, at time.Duration) {
 		}
 		d := f.dts - b.pending.dts
 		if to > b.ahead && d > 2*b.usual { // it was silent: to the end of its segment only
-			d = min(d, max(b.usual, f.Track.Ticks(s.cuts[b.ahead].at)-b.pending.dts))
+			d = min(d, max(b.usual, f.Track.Ticks(s.cuts[b.ahead].at-b.reorder)-b.pending.dts))
 		}
 		if s.tooLong(b, b.pending.dts+d) {
 			s.takeOver(b, f)
@@ -131,6 +135,7 @@ func (s *segmenter) assign(b *builder, f *frame, at time.Duration) {
 	}
 	b.needKey = false
 	if b.open == nil {
+		s.backfill(b)
 		b.begin(f, s.sequence(b.ahead), b.ahead == 0 && s.startTag, f.present())
 	}
 	b.pending = f
@@ -199,7 +204,7 @@ func (s *segmenter) skipTo(b *builder, to int) {
 // finishSecondary ends a secondary track's segment at a time.
 func (s *segmenter) finishSecondary(b *builder, at time.Duration) {
 	if b.pending != nil {
-		room := b.track.Ticks(at) - b.pending.dts
+		room := b.track.Ticks(at-b.reorder) - b.pending.dts
 		b.last(max(b.usual, room))
 	}
 	if b.open != nil {

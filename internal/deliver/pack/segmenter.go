@@ -28,7 +28,7 @@ type segmenter struct {
 	plan  *plan
 	epoch string
 	m     *metrics
-	add   func(*builder) // tells of a new track
+	of    owner
 
 	tracks []*builder
 	lead   *builder
@@ -56,8 +56,14 @@ type segmenter struct {
 	ending   bool     // what is missing in the last segment is no gap
 }
 
-func newSegmenter(cfg Config, p *plan, epoch string, m *metrics, add func(*builder)) *segmenter {
-	return &segmenter{cfg: cfg, plan: p, epoch: epoch, m: m, add: add, group: p.group}
+// owner is what the segmenter works for.
+type owner interface {
+	added(*builder)             // tells of a new track
+	isDerived(feed string) bool // whether a feed is made of the stream's own media
+}
+
+func newSegmenter(cfg Config, p *plan, epoch string, m *metrics, of owner) *segmenter {
+	return &segmenter{cfg: cfg, plan: p, epoch: epoch, m: m, of: of, group: p.group}
 }
 
 // wall maps output time to the wall clock. The mapping never changes: PROGRAM-DATE-TIME
@@ -134,16 +140,22 @@ func (b *builder) video() bool { return b.r.kind == media.Video }
 
 // builder finds or makes the builder of a packet's track.
 func (s *segmenter) builder(p *media.Packet) (*builder, error) {
-	video := 0
+	same, sent := 0, 0
 	for _, b := range s.tracks {
 		if b.id == p.Track.ID && b.feed == p.Track.Rendition && b.r.kind == p.Track.Kind() {
 			return b, nil
 		}
-		if b.r.kind == p.Track.Kind() {
-			video++
+		if !b.r.derived {
+			sent++
+			if b.r.kind == p.Track.Kind() {
+				same++
+			}
 		}
 	}
-	if len(s.tracks) == maxTracks || slices.Contains(s.refused, p.Track) {
+	if s.of.isDerived(p.Track.Rendition) {
+		return s.derivedBuilder(p, len(s.tracks)-sent)
+	}
+	if sent == maxTracks || slices.Contains(s.refused, p.Track) {
 		s.drop("track")
 		return nil, nil
 	}
@@ -154,7 +166,7 @@ func (s *segmenter) builder(p *media.Packet) (*builder, error) {
 	target, grid := s.plan.partTarget(p)
 	b := &builder{
 		s: s, id: p.Track.ID, feed: p.Track.Rendition, grid: grid, hinted: -1,
-		r: &Rendition{name: fmt.Sprint(name, video), kind: p.Track.Kind(), partTarget: target},
+		r: &Rendition{name: fmt.Sprint(name, same), kind: p.Track.Kind(), partTarget: target},
 	}
 	if err := b.adopt(p.Track); err != nil {
 		s.drop("codec")
@@ -169,7 +181,7 @@ func (s *segmenter) builder(p *media.Packet) (*builder, error) {
 	}
 	b.dirty, b.needKey = true, true
 	s.tracks = append(s.tracks, b)
-	s.add(b)
+	s.of.added(b)
 	return b, nil
 }
 

@@ -27,6 +27,7 @@ type Stream struct {
 	learner  *learner
 	seg      *segmenter
 	all      []*builder
+	derived  map[string]bool // feeds that are made of the stream's own media
 	isReady  bool
 	complain int // errors of tracks told so far
 	mode     media.LatencyMode
@@ -48,7 +49,7 @@ type state struct {
 // publisher has announced video, when its first packet comes: a stream can be seen in
 // the hub a moment before its publisher has stated them.
 func newStream(cfg Config, name string, terms func() (media.LatencyMode, bool), m *metrics, log *slog.Logger) *Stream {
-	s := &Stream{name: name, cfg: cfg, m: m, log: log, ready: make(chan struct{}), terms: terms}
+	s := &Stream{name: name, cfg: cfg, m: m, log: log, ready: make(chan struct{}), terms: terms, derived: map[string]bool{}}
 	s.state.Store(&state{})
 	return s
 }
@@ -114,6 +115,12 @@ func (s *Stream) write(p *media.Packet) {
 	s.feed(p)
 }
 
+// added tells of a new track.
+func (s *Stream) added(b *builder) { s.all = append(s.all, b) }
+
+// isDerived tells whether a feed is made of the stream's own media.
+func (s *Stream) isDerived(feed string) bool { return s.derived[feed] }
+
 func (s *Stream) learn() *learner {
 	if s.learner == nil {
 		mode, announced := s.terms()
@@ -128,7 +135,7 @@ func (s *Stream) begin() {
 	l := s.learn()
 	s.learner = nil
 	plan := l.plan()
-	s.seg = newSegmenter(s.cfg, plan, newEpoch(), s.m, func(b *builder) { s.all = append(s.all, b) })
+	s.seg = newSegmenter(s.cfg, plan, newEpoch(), s.m, s)
 	if s.disk != nil {
 		s.record(s.disk, s.disk.recorder(s.name, nil, 0))
 		s.seg.journal.fresh = true
@@ -202,8 +209,8 @@ func (s *Stream) update() {
 		hold = max(hold, 3*b.r.partTarget)
 		if snap := b.r.Snapshot(); snap == nil || len(snap.Segments) == 0 {
 			// A secondary track that fell silent is not waited for.
-			// Nor is another rendition, for longer than a segment.
-			begins := b.pending != nil || len(b.queue) > 0
+			// Nor is another rendition, for longer than a segment; nor one that is made here.
+			begins := (b.pending != nil || len(b.queue) > 0) && !b.r.derived
 			late := b.feed != "" && len(s.seg.lead.kept) > 1
 			waiting = waiting || b == s.seg.lead || begins && !late
 			continue

@@ -95,7 +95,10 @@ func newBroadcast(t testing.TB) *broadcast {
 	}
 	b.wait(func(s *pack.Stream) bool {
 		r, ok := s.Rendition("v0")
-		return ok && len(r.Snapshot().Segments) > 4 && r.Snapshot().Open != nil
+		if !ok || r.Snapshot().Open == nil {
+			return false
+		}
+		return len(r.Snapshot().Segments) == 5 && len(r.Snapshot().Open.Parts) == 3 // all that was written
 	})
 	snap := b.snapshot()
 	seg := snap.Segments[1]
