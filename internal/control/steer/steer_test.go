@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -194,8 +195,10 @@ func TestLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &house{viewers: 50}
 		s := newTestSteer(h, &book{limit: 100})
-		load := 0.5
-		s.meter = func() (float64, bool) { return load, true }
+		var load atomic.Int64 // in hundredths
+		load.Store(50)
+		s.meter = func() (float64, bool) { return float64(load.Load()) / 100, true }
+		pressure := func() float64 { s.mu.Lock(); defer s.mu.Unlock(); return s.pressure }
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
@@ -214,7 +217,7 @@ func TestLoad(t *testing.T) {
 		if moved(false) != 0 {
 			t.Error("somebody was moved from a machine that has room")
 		}
-		load = 1
+		load.Store(100)
 		time.Sleep(4 * time.Second)
 		if moved(false) != 0 {
 			t.Error("a short peak moved somebody")
@@ -244,14 +247,14 @@ func TestLoad(t *testing.T) {
 		if n := s.Excess(t.Context(), "ls_1"); n != 50 {
 			t.Errorf("%d have to go", n)
 		}
-		load = 0.75 // not low enough to take anybody back
+		load.Store(75) // not low enough to take anybody back
 		time.Sleep(time.Minute)
-		before := s.pressure
+		before := pressure()
 		time.Sleep(time.Minute)
-		if s.pressure != before {
-			t.Errorf("pressure went from %v to %v", before, s.pressure)
+		if now := pressure(); now != before {
+			t.Errorf("pressure went from %v to %v", before, now)
 		}
-		load = 0.2
+		load.Store(20)
 		time.Sleep(10 * time.Minute)
 		if n := moved(false); n != 0 {
 			t.Errorf("%d of 1000 are still moved when there is room", n)

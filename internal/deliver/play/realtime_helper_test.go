@@ -49,6 +49,12 @@ func (f *fan) Close() {
 	f.closed = true
 }
 
+func (f *fan) isClosed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
+}
+
 func (f *fan) list() []*media.Packet {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -132,13 +138,20 @@ func (v *rtViewer) Watch(video, audio Fan) {
 	v.set(func(v *rtViewer) {
 		v.watches++
 		for _, old := range []*fan{v.video, v.audio} {
-			if old != nil && old.closed {
+			if old != nil && old.isClosed() {
 				v.misused = "a fan was closed while it was watched"
 			}
 		}
 		v.video, _ = video.(*fan)
 		v.audio, _ = audio.(*fan)
 	})
+}
+
+// got returns the codecs that the viewer was accepted with; nil if it was not.
+func (v *rtViewer) got() []media.Codec {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.accepted
 }
 
 // sees returns what is watched.
@@ -278,6 +291,13 @@ func newTheatre(t *testing.T, offers ...media.Offer) *theatre {
 	return th
 }
 
+// made returns the fans that were made so far.
+func (th *theatre) made() []*fan {
+	th.mu.Lock()
+	defer th.mu.Unlock()
+	return th.fans
+}
+
 // serve serves a viewer, and returns where its end is told.
 func (th *theatre) serve(v *rtViewer) <-chan error {
 	end := make(chan error, 1)
@@ -290,8 +310,8 @@ func (th *theatre) finish() {
 	th.t.Helper()
 	th.wait.Wait()
 	th.ladder.group.Wait()
-	for _, f := range th.fans {
-		if !f.closed {
+	for _, f := range th.made() {
+		if !f.isClosed() {
 			th.t.Errorf("a fan of %s was not closed", f.rendition())
 		}
 	}

@@ -3,7 +3,9 @@ package play
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,8 +24,8 @@ func TestViewersWaitAndStay(t *testing.T) {
 		v := newRTViewer()
 		end := th.serve(v)
 		time.Sleep(20 * time.Second)
-		if th.Viewers("ls_1") != 1 || v.accepted == nil || v.accepted[0] != media.H264 || v.accepted[1] != media.Opus {
-			t.Errorf("%d viewers, accepted with %v", th.Viewers("ls_1"), v.accepted)
+		if th.Viewers("ls_1") != 1 || !slices.Equal(v.got(), []media.Codec{media.H264, media.Opus}) {
+			t.Errorf("%d viewers, accepted with %v", th.Viewers("ls_1"), v.got())
 		}
 		for range 2 {
 			th.broadcast(t.Context(), camera(8*time.Second), nil)
@@ -83,8 +85,8 @@ func TestManyViewersOneFan(t *testing.T) {
 			all = append(all, v)
 		}
 		time.Sleep(2 * time.Second)
-		if len(th.fans) != 2 {
-			t.Errorf("%d fans for one picture and one sound", len(th.fans))
+		if len(th.made()) != 2 {
+			t.Errorf("%d fans for one picture and one sound", len(th.made()))
 		}
 		// Whoever joins gets the group of pictures at once, and no old sound.
 		video, audio := all[0].sees()
@@ -136,8 +138,8 @@ func TestConversion(t *testing.T) {
 				end := th.serve(tt.viewer)
 				time.Sleep(5 * time.Second)
 				video, audio := tt.viewer.sees()
-				if tt.viewer.accepted[0] != tt.codec || video == nil || audio == nil || video.rendition() != tt.video || audio.rendition() != tt.audio {
-					t.Errorf("%v: picture %q, sound %q", tt.viewer.accepted, tt.viewer.picture(), audio.rendition())
+				if tt.viewer.got()[0] != tt.codec || video == nil || audio == nil || video.rendition() != tt.video || audio.rendition() != tt.audio {
+					t.Errorf("%v: picture %q, sound %q", tt.viewer.got(), tt.viewer.picture(), audio.rendition())
 				}
 				wants := th.ladder.wanted("realtime") + th.ladder.wanted("opus")
 				if none := tt.video == "" && tt.audio == ""; none != (wants == 0) {
@@ -176,12 +178,12 @@ func TestLayersFollowTheWay(t *testing.T) {
 			t.Fatal("it was not taken to a smaller picture")
 		}
 		// The picture before goes on until the next one has begun.
-		if source.closed {
+		if source.isClosed() {
 			t.Error("the picture before ended at once")
 		}
 		time.Sleep(4 * time.Second)
-		if v.picture() != "480p" || !source.closed {
-			t.Errorf("it is sent %q, the source's fan is closed: %v", v.picture(), source.closed)
+		if v.picture() != "480p" || !source.isClosed() {
+			t.Errorf("it is sent %q, the source's fan is closed: %v", v.picture(), source.isClosed())
 		}
 		before := th.ladder.wanted("480p")
 		time.Sleep(4 * time.Second)
@@ -354,17 +356,20 @@ func TestPublishersChange(t *testing.T) {
 
 // limits lets in and tells to go as many as it is told.
 type limits struct {
-	full   error
-	excess int
+	full   atomic.Bool
+	excess atomic.Int64
 }
 
+var errFull error = fault.New(fault.TooMany, "play", "", "it is full", "")
+
 func (l *limits) Admit(_ context.Context, _ string, interactive bool) error {
-	if interactive {
-		return nil
+	if l.full.Load() && !interactive {
+		return errFull
 	}
-	return l.full
+	return nil
 }
-func (l *limits) Excess(context.Context, string) int { return l.excess }
+
+func (l *limits) Excess(context.Context, string) int { return int(l.excess.Load()) }
 
 // TestLimits: who comes when it is full is turned away, and the newest go when there are
 // too many, but not who takes part.
@@ -383,19 +388,19 @@ func TestLimits(t *testing.T) {
 			all, ends = append(all, v), append(ends, th.serve(v))
 			time.Sleep(100 * time.Millisecond)
 		}
-		l.full = fault.New(fault.TooMany, "play", "", "it is full", "")
-		if err := th.Serve(t.Context(), newRTViewer()); !errors.Is(err, l.full) {
+		l.full.Store(true)
+		if err := th.Serve(t.Context(), newRTViewer()); !errors.Is(err, errFull) {
 			t.Errorf("it was let in: %v", err)
 		}
 		if th.Viewers("ls_1") != 6 || th.Interactive("ls_1") != 1 {
 			t.Errorf("%d viewers, %d take part", th.Viewers("ls_1"), th.Interactive("ls_1"))
 		}
-		l.excess = 2
+		l.excess.Store(2)
 		for _, i := range []int{5, 3} {
 			if err := <-ends[i]; !fault.Is(err, fault.TooMany) {
 				t.Errorf("viewer %d: %v", i, err)
 			}
-			l.excess--
+			l.excess.Add(-1)
 		}
 		time.Sleep(5 * time.Second)
 		if th.Viewers("ls_1") != 4 {
@@ -411,9 +416,9 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-type asked struct{ times int }
+type asked struct{ times atomic.Int64 }
 
-func (a *asked) RequestKey(id string) { a.times++ }
+func (a *asked) RequestKey(string) { a.times.Add(1) }
 
 func TestKeyFramesAreAskedForOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -429,8 +434,8 @@ func TestKeyFramesAreAskedForOnceASecond(t *testing.T) {
 			video.requestKey()
 			time.Sleep(100 * time.Millisecond)
 		}
-		if a.times != 5 {
-			t.Errorf("asked %d times in 5 s", a.times)
+		if n := a.times.Load(); n != 5 {
+			t.Errorf("asked %d times in 5 s", n)
 		}
 		v.leave()
 		<-end
