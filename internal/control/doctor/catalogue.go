@@ -27,15 +27,15 @@ func catalogue() []entry {
 	all = append(all, pictureEntries()...)
 	all = append(all, formatEntries()...)
 	all = append(all, soundEntries()...)
-	return append(all, clockEntries()...)
+	all = append(all, clockEntries()...)
+	return append(all, encodingEntries()...)
 }
 
 // notYet are codes of the catalogue that nothing raises yet, with what they wait for.
 func notYet() [][2]string {
 	return [][2]string{
 		{"encoder_overload", "the browser's own report (the studio page)"},
-		{"transcoder_behind, transcoder_restarted", "the transcoder"},
-		{"source_higher_than_ladder", "the transcoder's ladder"},
+		{"source_higher_than_ladder", "a ladder that leaves the source out"},
 		{"viewers_bandwidth_short", "viewers' statistics"},
 		{"viewers_rebuffering, viewers_errors, viewers_startup_slow", "viewers' statistics"},
 		{"key_rotated, takeover_refused", "rotation with overlap and takeover policies"},

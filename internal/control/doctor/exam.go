@@ -35,6 +35,7 @@ type broadcast struct {
 	refusedCode        string
 	refusedReason      string
 	refused            int
+	encoding           encoding // of this second: not to be kept
 }
 
 // examiner keeps, for one publisher, what must be compared with later.

@@ -78,6 +78,7 @@ is over. This page lists every code. It is written from the program's own table;
 - A finding is raised after its condition held for a while and cleared after it was over for a while, so that it does not
   flicker. **since** is when the condition began, **count** how often it did in this broadcast.
 - **source** is ` + "`main` or `backup`" + `. What is critical about a backup that only stands by is a warning.
+  What the server encodes of the stream is told as ` + "`main`" + `.
 - Loudness and pictures are looked at every 15 s (` + "`doctor-sample-interval`" + `), one second of sound and a key frame each time.
 
 ## Findings
@@ -85,7 +86,12 @@ is over. This page lists every code. It is written from the program's own table;
 `)
 	for _, e := range catalogue() {
 		fmt.Fprintf(&b, "### %s\n\n%s. %s\n\n- Raised: %s%s.\n", e.code, title(e.severity), e.meaning, e.when, patience(&e))
-		fmt.Fprintf(&b, "- Evidence: %s.\n- OBS: %s\n- Browser: %s\n- ffmpeg: %s\n\n", e.evidence, e.fix.OBS, e.fix.Browser, e.fix.FFmpeg)
+		fmt.Fprintf(&b, "- Evidence: %s.\n", e.evidence)
+		if e.fix == (Fix{e.fix.OBS, e.fix.OBS, e.fix.OBS}) {
+			fmt.Fprintf(&b, "- What to do: %s\n\n", e.fix.OBS)
+			continue
+		}
+		fmt.Fprintf(&b, "- OBS: %s\n- Browser: %s\n- ffmpeg: %s\n\n", e.fix.OBS, e.fix.Browser, e.fix.FFmpeg)
 	}
 	b.WriteString("## Not yet\n\nThese codes are reserved; nothing raises them yet.\n\n| code | waits for |\n| --- | --- |\n")
 	for _, row := range notYet() {

@@ -24,12 +24,16 @@ type stranger struct {
 }
 
 // listen follows what the program tells about publishers.
-func (d *Doctor) listen(ctx context.Context) {
-	l := d.bus.Listen()
+func (d *Doctor) listen(ctx context.Context) { d.follow(ctx, d.bus.Listen()) }
+
+func (d *Doctor) follow(ctx context.Context, l *event.Listener) {
 	for {
-		e, _, err := l.Next(ctx)
+		e, missed, err := l.Next(ctx)
 		if err != nil {
 			return
+		}
+		if missed > 0 {
+			d.forgetRenditions()
 		}
 		switch e := e.Event.(type) {
 		case event.StreamActive:
@@ -37,9 +41,11 @@ func (d *Doctor) listen(ctx context.Context) {
 		case event.StreamIdle:
 			if s := d.find(e.StreamID); s != nil {
 				s.mu.Lock()
-				s.over = true
+				s.over, s.outputs = true, nil
 				s.mu.Unlock()
 			}
+		case event.RenditionChanged:
+			d.rendition(e)
 		case event.IngestRefused:
 			d.refused(e)
 		}

@@ -31,6 +31,8 @@ type stream struct {
 	refusedCode        string
 	refusedReason      string
 	refused            int
+	// outputs are the renditions that the server makes, at most maxOutputs.
+	outputs []output
 }
 
 // source is the place of the main or the backup publisher: the tap of the present or the
@@ -79,7 +81,7 @@ func (s *stream) watch(t *Tap, now time.Time) {
 	if s.over {
 		s.over = false
 		s.main, s.backup = source{name: "main"}, source{name: "backup"}
-		s.takeovers, s.resumes = times{}, times{}
+		s.takeovers, s.resumes, s.outputs = times{}, times{}, nil
 	}
 	p := &s.main
 	if t.session.Backup {
@@ -112,15 +114,19 @@ func (s *stream) activeTap() *Tap {
 
 // examine reads every source, applies the rules, and returns the event if something
 // changed; nil otherwise.
-func (s *stream) examine(rules []entry, now time.Time, every time.Duration) *event.StreamHealth {
+func (s *stream) examine(rules []entry, now time.Time, every time.Duration, cannotEncode string) *event.StreamHealth {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change := &event.StreamHealth{StreamID: s.id, Raised: []string{}, Cleared: []string{}}
 	b := broadcast{
 		takeovers: s.takeovers.within(now, takeoverWindow), resumes: s.resumes.within(now, reconnectWindow),
 		refusedAt: s.refusedAt, refusedCode: s.refusedCode, refusedReason: s.refusedReason, refused: s.refused,
+		encoding: encoding{outputs: s.outputs},
 	}
 	active := s.active()
+	if active != nil {
+		b.encoding.cannot = cannotEncode
+	}
 	for _, p := range []*source{&s.main, &s.backup} {
 		live := p.tap != nil && p.tap.live()
 		if live {
