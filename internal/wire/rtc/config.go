@@ -20,35 +20,39 @@ var codecNames = []string{"h264", "h265", "av1", "vp9", "vp8"}
 
 // Config has the settings of the Server.
 type Config struct {
-	Listen         string        `name:"webrtc" yaml:"webrtc" env:"ONAIR_WEBRTC" help:"Address for WebRTC media, UDP and TCP on the same port; off disables." default:":8189"`
-	Hosts          []string      `name:"webrtc-hosts" yaml:"webrtc-hosts" env:"ONAIR_WEBRTC_HOSTS" help:"Public addresses or names of this server, told to WebRTC clients; empty tells those of its interfaces." default:""`
-	ICEServers     []string      `name:"webrtc-ice-servers" yaml:"webrtc-ice-servers" env:"ONAIR_WEBRTC_ICE_SERVERS" help:"STUN and TURN servers told to WHIP clients, such as stun:stun.example.org:3478 or turn:user:password@turn.example.org:3478?transport=udp." default:""`
-	Codecs         []string      `name:"webrtc-codecs" yaml:"webrtc-codecs" env:"ONAIR_WEBRTC_CODECS" help:"Video codecs taken over WebRTC, the preferred one first: h264, h265, av1, vp9, vp8." default:"h264,h265,av1,vp9,vp8"`
-	KeyInterval    time.Duration `name:"webrtc-key-interval" yaml:"webrtc-key-interval" env:"ONAIR_WEBRTC_KEY_INTERVAL" help:"Longest time between key frames before a WebRTC encoder is asked for one." default:"2s"`
-	StartBitrate   int           `name:"webrtc-start-bitrate" yaml:"webrtc-start-bitrate" env:"ONAIR_WEBRTC_START_BITRATE" help:"Bitrate that browsers are told to start their video with, in kbit/s; 0 leaves it to them." default:"2500"`
-	RepairTime     time.Duration `name:"webrtc-repair-time" yaml:"webrtc-repair-time" env:"ONAIR_WEBRTC_REPAIR_TIME" help:"How long a lost WebRTC packet is waited for before its picture is given up." default:"400ms"`
-	AlignTime      time.Duration `name:"webrtc-align-time" yaml:"webrtc-align-time" env:"ONAIR_WEBRTC_ALIGN_TIME" help:"How long the beginning of a WebRTC stream is held back for the reports that align sound and picture." default:"1s"`
-	ConnectTimeout time.Duration `name:"webrtc-connect-timeout" yaml:"webrtc-connect-timeout" env:"ONAIR_WEBRTC_CONNECT_TIMEOUT" help:"How long a WebRTC client may take from the answer to its connection." default:"10s"`
-	IdleTimeout    time.Duration `name:"webrtc-idle-timeout" yaml:"webrtc-idle-timeout" env:"ONAIR_WEBRTC_IDLE_TIMEOUT" help:"How long a WebRTC encoder may send no media before its session is closed." default:"20s"`
-	LossTimeout    time.Duration `name:"webrtc-loss-timeout" yaml:"webrtc-loss-timeout" env:"ONAIR_WEBRTC_LOSS_TIMEOUT" help:"How long nothing at all may arrive from a WebRTC client before it counts as lost." default:"8s"`
-	MaxSessions    int           `name:"webrtc-max-sessions" yaml:"webrtc-max-sessions" env:"ONAIR_WEBRTC_MAX_SESSIONS" help:"Most WebRTC sessions at a time." default:"1024"`
-	MaxPerAddress  int           `name:"webrtc-max-per-address" yaml:"webrtc-max-per-address" env:"ONAIR_WEBRTC_MAX_PER_ADDRESS" help:"Most WebRTC sessions of one IP address (of one /64 network for IPv6) at a time." default:"32"`
+	Listen               string        `name:"webrtc" yaml:"webrtc" env:"ONAIR_WEBRTC" help:"Address for WebRTC media, UDP and TCP on the same port; off disables." default:":8189"`
+	Hosts                []string      `name:"webrtc-hosts" yaml:"webrtc-hosts" env:"ONAIR_WEBRTC_HOSTS" help:"Public addresses or names of this server, told to WebRTC clients; empty tells those of its interfaces." default:""`
+	ICEServers           []string      `name:"webrtc-ice-servers" yaml:"webrtc-ice-servers" env:"ONAIR_WEBRTC_ICE_SERVERS" help:"STUN and TURN servers told to WHIP clients, such as stun:stun.example.org:3478 or turn:user:password@turn.example.org:3478?transport=udp." default:""`
+	Codecs               []string      `name:"webrtc-codecs" yaml:"webrtc-codecs" env:"ONAIR_WEBRTC_CODECS" help:"Video codecs taken over WebRTC, the preferred one first: h264, h265, av1, vp9, vp8." default:"h264,h265,av1,vp9,vp8"`
+	KeyInterval          time.Duration `name:"webrtc-key-interval" yaml:"webrtc-key-interval" env:"ONAIR_WEBRTC_KEY_INTERVAL" help:"Longest time between key frames before a WebRTC encoder is asked for one." default:"2s"`
+	StartBitrate         int           `name:"webrtc-start-bitrate" yaml:"webrtc-start-bitrate" env:"ONAIR_WEBRTC_START_BITRATE" help:"Bitrate that browsers are told to start their video with, in kbit/s; 0 leaves it to them." default:"2500"`
+	RepairTime           time.Duration `name:"webrtc-repair-time" yaml:"webrtc-repair-time" env:"ONAIR_WEBRTC_REPAIR_TIME" help:"How long a lost WebRTC packet is waited for before its picture is given up." default:"400ms"`
+	AlignTime            time.Duration `name:"webrtc-align-time" yaml:"webrtc-align-time" env:"ONAIR_WEBRTC_ALIGN_TIME" help:"How long the beginning of a WebRTC stream is held back for the reports that align sound and picture." default:"1s"`
+	ConnectTimeout       time.Duration `name:"webrtc-connect-timeout" yaml:"webrtc-connect-timeout" env:"ONAIR_WEBRTC_CONNECT_TIMEOUT" help:"How long a WebRTC client may take from the answer to its connection." default:"10s"`
+	IdleTimeout          time.Duration `name:"webrtc-idle-timeout" yaml:"webrtc-idle-timeout" env:"ONAIR_WEBRTC_IDLE_TIMEOUT" help:"How long a WebRTC encoder may send no media before its session is closed." default:"20s"`
+	LossTimeout          time.Duration `name:"webrtc-loss-timeout" yaml:"webrtc-loss-timeout" env:"ONAIR_WEBRTC_LOSS_TIMEOUT" help:"How long nothing at all may arrive from a WebRTC client before it counts as lost." default:"8s"`
+	MaxSessions          int           `name:"webrtc-max-sessions" yaml:"webrtc-max-sessions" env:"ONAIR_WEBRTC_MAX_SESSIONS" help:"Most WebRTC publishers at a time." default:"1024"`
+	MaxPerAddress        int           `name:"webrtc-max-per-address" yaml:"webrtc-max-per-address" env:"ONAIR_WEBRTC_MAX_PER_ADDRESS" help:"Most WebRTC publishers of one IP address (of one /64 network for IPv6) at a time." default:"32"`
+	MaxViewers           int           `name:"webrtc-max-viewers" yaml:"webrtc-max-viewers" env:"ONAIR_WEBRTC_MAX_VIEWERS" help:"Most WebRTC viewers at a time." default:"5000"`
+	MaxViewersPerAddress int           `name:"webrtc-max-viewers-per-address" yaml:"webrtc-max-viewers-per-address" env:"ONAIR_WEBRTC_MAX_VIEWERS_PER_ADDRESS" help:"Most WebRTC viewers of one IP address (of one /64 network for IPv6) at a time." default:"250"`
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Listen:         ":8189",
-		Codecs:         slices.Clone(codecNames),
-		KeyInterval:    2 * time.Second,
-		StartBitrate:   2500,
-		RepairTime:     400 * time.Millisecond,
-		AlignTime:      time.Second,
-		ConnectTimeout: 10 * time.Second,
-		IdleTimeout:    20 * time.Second,
-		LossTimeout:    8 * time.Second,
-		MaxSessions:    1024,
-		MaxPerAddress:  32,
+		Listen:               ":8189",
+		Codecs:               slices.Clone(codecNames),
+		KeyInterval:          2 * time.Second,
+		StartBitrate:         2500,
+		RepairTime:           400 * time.Millisecond,
+		AlignTime:            time.Second,
+		ConnectTimeout:       10 * time.Second,
+		IdleTimeout:          20 * time.Second,
+		LossTimeout:          8 * time.Second,
+		MaxSessions:          1024,
+		MaxPerAddress:        32,
+		MaxViewers:           5000,
+		MaxViewersPerAddress: 250,
 	}
 }
 
@@ -106,6 +110,12 @@ func (c Config) Validate() error {
 	}
 	if c.MaxPerAddress < 1 {
 		bad("webrtc-max-per-address", fmt.Sprintf("%d is less than 1", c.MaxPerAddress), "Choose 32")
+	}
+	if c.MaxViewers < 1 {
+		bad("webrtc-max-viewers", fmt.Sprintf("%d is less than 1", c.MaxViewers), "Choose 5000")
+	}
+	if c.MaxViewersPerAddress < 1 {
+		bad("webrtc-max-viewers-per-address", fmt.Sprintf("%d is less than 1", c.MaxViewersPerAddress), "Choose 250")
 	}
 	return errors.Join(problems...)
 }

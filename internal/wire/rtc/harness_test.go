@@ -47,6 +47,12 @@ type station struct {
 	ended   error
 	changed chan struct{}
 	over    chan struct{} // one value for every request that ended
+
+	// What viewers are shown.
+	codec        media.Codec
+	video, audio *Fan
+	keys         atomic.Int32 // key frames that were asked for
+	requests     []*PlayRequest
 }
 
 func newStation() *station {
@@ -89,8 +95,6 @@ func (s *station) ServePublish(ctx context.Context, r *PublishRequest) {
 		s.mu.Unlock()
 	}
 }
-
-func (s *station) ServePlay(_ context.Context, r *PlayRequest) { r.Reject(errKey) }
 
 func (s *station) wake() {
 	close(s.changed)
@@ -168,7 +172,10 @@ func serve(t *testing.T, cfg Config, h Handler) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := httptest.NewServer(s.WHIP())
+	mux := http.NewServeMux()
+	mux.Handle("/whep/", s.WHEP())
+	mux.Handle("/", s.WHIP())
+	web := httptest.NewServer(mux)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

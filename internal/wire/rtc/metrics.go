@@ -18,7 +18,7 @@ const (
 )
 
 type metrics struct {
-	sessions, tcp                           prometheus.Gauge
+	sessions, viewers, tcp                  prometheus.Gauge
 	rejected, dropped                       *prometheus.CounterVec
 	packets, lost, repaired, nacks, keys    prometheus.Counter
 	silence, reordered, overflow, malformed prometheus.Counter
@@ -30,6 +30,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	m := &metrics{
 		sessions: prometheus.NewGauge(prometheus.GaugeOpts{Name: "onair_webrtc_sessions", Help: "WebRTC sessions, from the POST to the end."}),
+		viewers:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "onair_webrtc_viewers", Help: "WebRTC viewers, from the POST to the end."}),
 		tcp:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "onair_webrtc_tcp_connections", Help: "TCP connections to the WebRTC port."}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onair_webrtc_rejected_total", Help: "WebRTC sessions and connections that were not taken, by reason."}, []string{"reason"}),
@@ -48,7 +49,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.sessions, m.tcp, m.rejected, m.dropped, m.packets, m.lost, m.repaired,
+	for _, c := range []prometheus.Collector{m.sessions, m.viewers, m.tcp, m.rejected, m.dropped, m.packets, m.lost, m.repaired,
 		m.nacks, m.keys, m.silence, m.reordered, m.overflow, m.malformed} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register WebRTC metrics: %w", err)

@@ -74,7 +74,7 @@ func parseOffer(body []byte, codecs []string) (*offer, error) {
 		return nil, badOffer(fault.TooLarge, fmt.Sprintf("it has more than %d bytes", maxOffer), "Offer one video and one audio track")
 	}
 	text := string(body)
-	if err := checkLines(text); err != nil {
+	if err := checkLines(text, maxSections); err != nil {
 		return nil, err
 	}
 	var d sdp.SessionDescription
@@ -99,7 +99,7 @@ func parseOffer(body []byte, codecs []string) (*offer, error) {
 }
 
 // checkLines bounds an SDP before anything is made of it.
-func checkLines(text string) error {
+func checkLines(text string, most int) error {
 	lines, candidates, sections := 0, 0, 0
 	for line := range strings.Lines(text) {
 		lines++
@@ -114,10 +114,10 @@ func checkLines(text string) error {
 			sections++
 		}
 	}
-	if lines > maxLines || candidates > maxCandidates || sections > maxSections {
+	if lines > maxLines || candidates > maxCandidates || sections > most {
 		return badOffer(fault.TooLarge,
 			fmt.Sprintf("it has %d lines, %d candidates and %d m-lines", lines, candidates, sections),
-			fmt.Sprintf("At most %d, %d and %d are taken. Offer one video and one audio track", maxLines, maxCandidates, maxSections))
+			fmt.Sprintf("At most %d, %d and %d are taken. Offer one video and one audio track", maxLines, maxCandidates, most))
 	}
 	return nil
 }
@@ -141,14 +141,21 @@ func (o *offer) check() error {
 	case video > 1 || audio > 1:
 		return badOffer(fault.Unsupported, fmt.Sprintf("it has %d video and %d audio tracks", video, audio),
 			"WHIP takes one of each (RFC 9725). Send several qualities as simulcast of one track")
-	case o.ufrag == "" || o.pwd == "" || len(o.ufrag) > 256 || len(o.pwd) > 256:
+	}
+	return checkCredentials(o.ufrag, o.pwd, o.setup, len(o.prints))
+}
+
+// checkCredentials looks at what an offer has for ICE and DTLS.
+func checkCredentials(ufrag, pwd, setup string, prints int) error {
+	switch {
+	case ufrag == "" || pwd == "" || len(ufrag) > 256 || len(pwd) > 256:
 		return badOffer(fault.Invalid, "a=ice-ufrag or a=ice-pwd is missing", "Send a complete WebRTC offer")
-	case len(o.ufrag) < 4 || len(o.pwd) < 22:
+	case len(ufrag) < 4 || len(pwd) < 22:
 		return badOffer(fault.Invalid, "a=ice-ufrag or a=ice-pwd is too short (RFC 8839)", "Send a complete WebRTC offer")
-	case len(o.prints) == 0:
+	case prints == 0:
 		return badOffer(fault.Invalid, "a=fingerprint is missing", "Send a complete WebRTC offer")
-	case o.setup == "passive" || o.setup == "holdconn":
-		return badOffer(fault.Unsupported, "a=setup:"+o.setup+" leaves nobody to begin", "Offer a=setup:actpass or a=setup:active")
+	case setup == "passive" || setup == "holdconn":
+		return badOffer(fault.Unsupported, "a=setup:"+setup+" leaves nobody to begin", "Offer a=setup:actpass or a=setup:active")
 	}
 	return nil
 }

@@ -2,9 +2,6 @@ package rtc
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"io"
 	"strings"
@@ -25,8 +22,6 @@ import (
 const (
 	// receiveMTU is the largest datagram that is taken whole.
 	receiveMTU = 1600
-	// certificateTime is how long a certificate is used; the library's last a month.
-	certificateTime = 7 * 24 * time.Hour
 	// feedbackInterval is how often transport-wide feedback is sent.
 	feedbackInterval = 50 * time.Millisecond
 	// reportInterval is how often receiver reports are sent.
@@ -35,25 +30,6 @@ const (
 	// 1 MB a stream hold what follows.
 	maxEvents = 512
 )
-
-// certificate returns the server's DTLS certificate, a new one every week.
-func (s *Server) certificate() (webrtc.Certificate, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cert != nil && time.Since(s.certAt) < certificateTime {
-		return *s.cert, nil
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return webrtc.Certificate{}, err
-	}
-	c, err := webrtc.GenerateCertificate(key)
-	if err != nil {
-		return webrtc.Certificate{}, err
-	}
-	s.cert, s.certAt = c, time.Now()
-	return *c, nil
-}
 
 // event is what a stream of the peer brought.
 type event struct {
@@ -182,7 +158,7 @@ func (s *Server) connect(o *offer) (*peer, error) {
 		return nil, err
 	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(reg), webrtc.WithSettingEngine(set))
-	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{cert}})
+	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{cert.webrtc}})
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"onair/internal/fault"
+	"onair/internal/wire/rtc/egress"
 )
 
 const (
@@ -32,27 +33,30 @@ type Handler interface {
 	ServePlay(ctx context.Context, r *PlayRequest)
 }
 
-// Server is a WHIP server and the port that its media comes to.
+// Server is a WHIP and WHEP server and the port that their media comes to and leaves.
 type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
+	egress  *egress.Engine
 	udp     ice.UDPMux
 	tcp     *ice.TCPMuxDefault
 	addr    net.Addr
 	hosts   *hosts
 	links   []string
 
-	mu       sync.Mutex
-	cert     *webrtc.Certificate
-	certAt   time.Time
-	handler  Handler         // nil while Run does not run
-	ctx      context.Context // of the sessions
-	serving  sync.WaitGroup
-	n        int
-	from     map[netip.Prefix]int
-	sessions map[string]*PublishRequest // by the id in their URL
-	closed   sync.Once
+	mu          sync.Mutex
+	cert        *certificate
+	handler     Handler         // nil while Run does not run
+	ctx         context.Context // of the sessions
+	serving     sync.WaitGroup
+	n           int
+	from        map[netip.Prefix]int
+	sessions    map[string]*PublishRequest // by the id in their URL
+	viewers     int
+	viewersFrom map[netip.Prefix]int
+	plays       map[string]*PlayRequest // by the id in their URL
+	closed      sync.Once
 }
 
 // New opens the UDP and the TCP port of cfg. Media is taken while Run is running.
@@ -60,7 +64,8 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: log, from: map[netip.Prefix]int{}, sessions: map[string]*PublishRequest{}}
+	s := &Server{cfg: cfg, log: log, from: map[netip.Prefix]int{}, sessions: map[string]*PublishRequest{},
+		viewersFrom: map[netip.Prefix]int{}, plays: map[string]*PlayRequest{}}
 	var err error
 	if s.metrics, err = newMetrics(reg); err != nil {
 		return nil, err
@@ -73,18 +78,24 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 		s.links = append(s.links, link)
 	}
 	if cfg.Listen == Off {
-		return s, nil
+		s.egress, err = egress.New(nil, reg)
+		return s, err
 	}
 	conn, ln, err := listenBoth(cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
+	if s.egress, err = egress.New(conn, reg); err != nil {
+		conn.Close()
+		ln.Close()
+		return nil, err
+	}
 	logs := loggers{log}.NewLogger("ice")
 	at := conn.LocalAddr().(*net.UDPAddr)
 	s.addr, s.hosts = at, &hosts{names: cfg.Hosts, local: at.IP, port: at.Port}
-	s.udp = webrtc.NewICEUDPMux(logs, conn)
+	s.udp = webrtc.NewICEUDPMux(logs, splitUDP{conn, s.egress})
 	s.tcp = ice.NewTCPMuxDefault(ice.TCPMuxParams{
-		Listener: &gate{Listener: ln, metrics: s.metrics, from: map[netip.Prefix]int{}},
+		Listener: newSplitTCP(&gate{Listener: ln, metrics: s.metrics, from: map[netip.Prefix]int{}}, s.egress),
 		Logger:   logs, ReadBufferSize: tcpReadQueue, WriteBufferSize: tcpWriteBuffer,
 		FirstStunBindTimeout: firstCheckTime, AliveDurationForConnFromStun: firstCheckTime,
 	})
@@ -117,6 +128,12 @@ func (s *Server) Run(ctx context.Context, h Handler) error {
 	}
 	sessions, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// What sends to viewers ends after them.
+	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	defer stop()
+	loops.Go(func() { _ = s.egress.Run(sending) }) // it does not fail
 	s.mu.Lock()
 	s.handler, s.ctx = h, sessions
 	s.mu.Unlock()
@@ -127,6 +144,9 @@ func (s *Server) Run(ctx context.Context, h Handler) error {
 	force := time.AfterFunc(stopTime, func() {
 		for _, r := range s.all() {
 			r.abort()
+		}
+		for _, r := range s.allPlays() {
+			r.Close(nil)
 		}
 	})
 	defer force.Stop()

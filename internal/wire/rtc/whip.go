@@ -127,10 +127,10 @@ func read(w http.ResponseWriter, r *http.Request, contentType string, limit int6
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return nil, fault.New(fault.TooLarge, "read a WHIP request", "", fmt.Sprintf("its body has more than %d bytes", limit), "Offer one video and one audio track")
+		return nil, fault.New(fault.TooLarge, "read a WebRTC request", "", fmt.Sprintf("its body has more than %d bytes", limit), "Offer one video and one audio track")
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "read a WHIP request", "", err, "Send it again")
+		return nil, fault.Wrap(fault.Invalid, "read a WebRTC request", "", err, "Send it again")
 	}
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != contentType {
 		return nil, errContentType(contentType)
@@ -142,7 +142,7 @@ func read(w http.ResponseWriter, r *http.Request, contentType string, limit int6
 type errContentType string
 
 func (e errContentType) Error() string {
-	return "read a WHIP request: its Content-Type is another one. Send " + string(e)
+	return "read a WebRTC request: its Content-Type is another one. Send " + string(e)
 }
 
 func (s *Server) post(w http.ResponseWriter, hr *http.Request, t target) {
@@ -271,15 +271,9 @@ func (s *Server) patch(w http.ResponseWriter, r *http.Request, id string) {
 		problem(w, err)
 		return
 	}
-	match := r.Header.Get("If-Match")
-	if match == "" {
-		problemStatus(w, http.StatusPreconditionRequired, fault.New(fault.Conflict, "change a WHIP session", "", "If-Match is missing", "Send the ETag of the session"))
-		return
-	}
 	q.iceMu.Lock()
 	defer q.iceMu.Unlock()
-	if match != "*" && match != q.etag {
-		problemStatus(w, http.StatusPreconditionFailed, fault.New(fault.Conflict, "change a WHIP session", "", "the session has another ETag", "Send that of the last answer"))
+	if !matches(w, r, q.etag) {
 		return
 	}
 	if f.ufrag == "" || f.ufrag == q.ufrag {
@@ -297,6 +291,20 @@ func (s *Server) patch(w http.ResponseWriter, r *http.Request, id string) {
 	w.Header().Set("ETag", q.etag)
 	w.WriteHeader(http.StatusOK)
 	_, _ = io.WriteString(w, answer) // a client that is gone keeps what it had
+}
+
+// matches reports whether a PATCH is for the session as it is, and answers it otherwise.
+func matches(w http.ResponseWriter, r *http.Request, etag string) bool {
+	match := r.Header.Get("If-Match")
+	if match == "" {
+		problemStatus(w, http.StatusPreconditionRequired, fault.New(fault.Conflict, "change a WebRTC session", "", "If-Match is missing", "Send the ETag of the session"))
+		return false
+	}
+	if match != "*" && match != etag {
+		problemStatus(w, http.StatusPreconditionFailed, fault.New(fault.Conflict, "change a WebRTC session", "", "the session has another ETag", "Send that of the last answer"))
+		return false
+	}
+	return true
 }
 
 func (r *PublishRequest) tag() string {
@@ -344,7 +352,7 @@ func problem(w http.ResponseWriter, err error) {
 	var wrong errContentType
 	if errors.As(err, &wrong) {
 		w.Header().Set("Accept", string(wrong))
-		problemStatus(w, http.StatusUnsupportedMediaType, fault.New(fault.Unsupported, "read a WHIP request", "", "its Content-Type is another one", "Send "+string(wrong)))
+		problemStatus(w, http.StatusUnsupportedMediaType, fault.New(fault.Unsupported, "read a WebRTC request", "", "its Content-Type is another one", "Send "+string(wrong)))
 		return
 	}
 	status, ok := statuses[fault.KindOf(err)]
