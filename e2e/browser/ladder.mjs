@@ -59,7 +59,7 @@ const start = {
 const sources = {
   hls: require.resolve("hls.js/dist/hls.min.js"),
   shaka: require.resolve("shaka-player/dist/shaka-player.compiled.js"),
-  dash: require.resolve("dashjs/dist/modern/umd/dash.all.min.js"),
+  dash: require.resolve("dashjs"),
 };
 
 const files = {

@@ -1,5 +1,5 @@
-// Plays one stream in Chromium with hls.js or Shaka and prints what happened as JSON.
-// node play.mjs --player hls|shaka --url URL --seconds N [--audio-only yes]
+// Plays one stream in Chromium with hls.js, Shaka or dash.js and prints what happened as JSON.
+// node play.mjs --player hls|shaka|dash --url URL --seconds N [--audio-only yes]
 import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -46,11 +46,31 @@ const start = {
       window.log.levels = p.getVariantTracks().length;
       video.play();
     })().catch((e) => window.log.fatal.push("load: " + (e.code ?? "") + " " + e.message));`,
+  dash: `
+    const video = document.getElementById("v");
+    window.log = { fatal: [], errors: [], levels: 0 };
+    window.frames_ = window.watchFrames(video);
+    const p = dashjs.MediaPlayer().create();
+    window.dash = p;
+    p.updateSettings({ debug: { logLevel: 1 } });
+    p.on(dashjs.MediaPlayer.events.ERROR, (e) => {
+      const text = "dash " + (e.error?.code ?? "") + " " + (e.error?.message ?? e.error ?? "");
+      window.log.errors.push(text);
+      window.log.fatal.push(text);
+    });
+    p.on(dashjs.MediaPlayer.events.FRAGMENT_LOADING_COMPLETED, (e) => {
+      if (e.error) window.log.errors.push("fragment " + e.request?.url + " " + (e.response === undefined ? "failed" : ""));
+    });
+    p.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, () => {
+      window.log.levels = p.getRepresentationsByType("video").length;
+    });
+    p.initialize(video, URL_, true);`,
 };
 
 const sources = {
   hls: require.resolve("hls.js/dist/hls.min.js"),
   shaka: require.resolve("shaka-player/dist/shaka-player.compiled.js"),
+  dash: require.resolve("dashjs"),
 };
 
 const files = {
@@ -103,6 +123,7 @@ try {
       height: video.videoHeight,
       hlsLatency: window.hls?.latency ?? null,
       hlsTarget: window.hls?.targetLatency ?? null,
+      dashLatency: window.dash?.getCurrentLiveLatency() ?? null,
     };
   });
   console.log(JSON.stringify({ startupMs: startup, ...result }));

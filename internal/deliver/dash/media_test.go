@@ -1,0 +1,391 @@
+package dash
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+	"onair/internal/media/mediatest"
+)
+
+func join(parts ...[]byte) io.Reader { return bytes.NewReader(bytes.Join(parts, nil)) }
+
+// TestSegmentIsSentAsItComesToBe asks for the segment in progress and for the one after it.
+func TestSegmentIsSentAsItComesToBe(t *testing.T) {
+	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
+		src := newSource(t, mediatest.Options{})
+		r.write(src.take(11100*time.Millisecond), nil)
+		rep := r.manifest().find("v0")
+		open := r.snapshot("v0").Open
+		if open == nil || len(open.Parts) != 2 {
+			t.Fatalf("in progress: %+v", open)
+		}
+		// Over a connection, as parts must be seen to arrive.
+		client := r.connect()
+		got := client.get(rep.media(open.Sequence))
+		next := r.ask(rep.media(open.Sequence + 1))
+		synctest.Wait()
+		if n := got.parts(); n != 2 {
+			t.Errorf("%d parts were sent at once, not 2", n)
+		}
+		if answered(next) != nil {
+			t.Error("the next segment was answered before it began")
+		}
+		r.write(src.take(500*time.Millisecond), nil)
+		if n := got.parts(); n != 3 {
+			t.Errorf("%d parts after half a second more, not 3", n)
+		}
+		r.write(src.take(2600*time.Millisecond), nil)
+		body, err := got.rest()
+		want := r.snapshot("v0").Segment(open.Sequence)
+		if err != nil || !bytes.Equal(body, bytes.Join(want.Blob.Chunks, nil)) {
+			t.Errorf("the segment came as %d bytes and not %d: %v", len(body), want.Blob.Size, err)
+		}
+		w := answered(next)
+		want = r.snapshot("v0").Segment(open.Sequence + 1)
+		if w == nil || w.Code != 200 || !bytes.Equal(w.Body.Bytes(), bytes.Join(want.Blob.Chunks, nil)) {
+			t.Error("the segment after it did not come, or something else did")
+		}
+		if w != nil && (w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Length") != "") {
+			t.Errorf("header of a segment in progress: %v", w.Header())
+		}
+		w = r.get(rep.media(open.Sequence))
+		if w.Header().Get("Cache-Control") != cacheForever[0] || w.Header().Get("Content-Length") != itoa(int64(w.Body.Len())) {
+			t.Errorf("header of a complete segment: %v", w.Header())
+		}
+	})
+}
+
+// TestWaitingEnds: a request that waits ends with the stream, and after a while.
+func TestWaitingEnds(t *testing.T) {
+	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
+		r.write(newSource(t, mediatest.Options{}).take(11*time.Second), nil)
+		rep := r.manifest().find("v0")
+		last := r.snapshot("v0").LastSequence()
+		begin := time.Now()
+		w := r.get(rep.media(last + 2))
+		if took := time.Since(begin); w.Code != 503 || took != r.handler.cfg.HoldSegment || w.Header().Get("Retry-After") == "" {
+			t.Errorf("a segment that does not come: %d after %v", w.Code, took)
+		}
+		begin = time.Now()
+		// What is there of the one in progress is sent, and ends where a part does.
+		w = r.get(rep.media(last + 1))
+		if took := time.Since(begin); w.Code != 200 || w.Body.Len() == 0 || took != r.handler.cfg.HoldSegment {
+			t.Errorf("a segment that does not go on: %d, %d bytes after %v", w.Code, w.Body.Len(), took)
+		}
+		for _, number := range []int64{last + 4, last + 100, last - 1000, 0} {
+			if w := r.get(rep.media(number)); w.Code != 404 || w.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("segment %d: %d", number-last, w.Code)
+			}
+		}
+		c := r.ask(rep.media(last + 2))
+		r.end()
+		if w := answered(c); w == nil || w.Code != 503 && w.Code != 404 {
+			t.Error("a request went on waiting after the end")
+		}
+	})
+}
+
+// TestWaitersAreBounded (H4): not more requests wait than the audience allows.
+func TestWaitersAreBounded(t *testing.T) {
+	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
+		src := newSource(t, mediatest.Options{})
+		r.write(src.take(11*time.Second), nil)
+		rep := r.manifest().find("v0")
+		next := rep.media(r.snapshot("v0").LastSequence() + 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for range 5 {
+			go func() {
+				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, next, nil)
+				r.handler.ServeHTTP(&sink{header: http.Header{}}, req)
+			}()
+		}
+		synctest.Wait()
+		if w := r.get(next); w.Code != 503 {
+			t.Errorf("one more than may wait: %d", w.Code)
+		}
+		cancel() // they leave
+		synctest.Wait()
+		c := r.ask(next)
+		r.write(src.take(4*time.Second), nil)
+		if w := answered(c); w == nil || w.Code != 200 {
+			t.Error("nobody may wait after they left")
+		}
+	})
+}
+
+// TestForetoldUnderOldParameters: a segment that was listed in a Period which ended before
+// it is answered without media, as it needs another initialization section.
+func TestForetoldUnderOldParameters(t *testing.T) {
+	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
+		begin := time.Now()
+		r.write(newSource(t, mediatest.Options{}).take(19500*time.Millisecond), nil)
+		rep := r.manifest().find("v0")
+		list := rep.all()
+		last := list[len(list)-1].number
+		c := r.ask(rep.media(last))
+		r.write(bigger(t, begin, 19500*time.Millisecond, 6*time.Second), nil)
+		if w := answered(c); w == nil || w.Code != 200 || w.Body.Len() > 200 || w.Header().Get("Cache-Control") != "no-store" {
+			t.Fatal("it was answered with media, or not at all")
+		}
+		if seg := r.snapshot("v0").Segment(last); seg == nil || seg.Init.Track.Width != 1920 {
+			t.Errorf("segment %d is %+v", last, seg)
+		}
+		if w := r.get(r.manifest().find("v0").media(last)); w.Code != 200 || w.Body.Len() < 1000 {
+			t.Errorf("under the new ones: %d, %d bytes", w.Code, w.Body.Len())
+		}
+	})
+}
+
+var offer480 = media.Offer{Listed: true, Peak: 1_400_000, Track: &media.Track{
+	Rendition: "480p", Codec: media.H264, CodecString: "avc1.64001f", Width: 854, Height: 480, Timescale: 90000,
+}}
+
+// TestRefusedRendition: what the ladder says is what the viewer gets.
+func TestRefusedRendition(t *testing.T) {
+	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
+		r.ladder.offers = []media.Offer{offer480}
+		r.write(newSource(t, mediatest.Options{}).take(11*time.Second), nil)
+		rep := r.manifest().find("480p")
+		for _, tt := range []struct {
+			err    error
+			status int
+		}{
+			{fault.New(fault.TooMany, "encode", "480p", "the budget of 1 core is used", ""), 429},
+			{fault.New(fault.Unavailable, "encode", "480p", "the encoder fails", ""), 503},
+		} {
+			r.ladder.refuse = tt.err
+			if w := r.get(rep.media(-1)); w.Code != tt.status {
+				t.Errorf("%v: %d", tt.err, w.Code)
+			}
+		}
+		if w := r.get(child + "999p/first.mp4"); w.Code != 404 {
+			t.Errorf("not offered: %d", w.Code)
+		}
+		if got := r.get(rep.media(1)); got.Code == 200 {
+			t.Errorf("a segment from long ago: %d", got.Code)
+		}
+	})
+}
+
+func TestEntrance(t *testing.T) {
+	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
+		src := newSource(t, mediatest.Options{})
+		entry := "/dash/" + playbackID + "/" + manifestName
+		synctest.Wait() // until the packer has seen the stream
+		early := r.ask(manifestPath)
+		r.write(src.take(5*time.Second), nil)
+		if w := answered(early); w == nil || w.Code != 200 {
+			t.Error("who asked before it began got nothing")
+		}
+		w := r.get(entry + "?token=abc")
+		if to := w.Header().Get("Location"); w.Code != 307 || len(to) != 16+len("/manifest.mpd?token=abc") || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("entrance: %d %s", w.Code, to)
+		}
+		if n := r.handler.Viewers(streamID); n != 1 {
+			t.Errorf("%d viewers", n)
+		}
+		a, b := r.get(manifestPath), r.get("/dash/"+playbackID+"/fedcba9876543210/"+manifestName)
+		if a.Body.String() != b.Body.String() || r.handler.Viewers(streamID) != 2 {
+			t.Errorf("two viewers got different manifests, or are not counted: %d", r.handler.Viewers(streamID))
+		}
+		if w := r.get(manifestPath, "Accept-Encoding", "gzip"); w.Header().Get("Content-Encoding") != "gzip" || w.Body.Len() >= a.Body.Len()/2 {
+			t.Errorf("gzip: %v, %d of %d bytes", w.Header(), w.Body.Len(), a.Body.Len())
+		}
+		if w := r.get("/dash/time"); w.Body.String() != "2000-01-01T00:00:05.000Z" || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("time: %q", w.Body)
+		}
+		for path, status := range map[string]int{
+			"/dash/pb_other/manifest.mpd": 404, "/dash/": 404, "/dash/" + playbackID: 404, child: 404,
+			child + "v0/x.m4s": 404, child + "v0/-1.m4s": 404, child + "v0/first.mp4": 200, child + "../time": 404,
+		} {
+			if w := r.get(path); w.Code != status || w.Header().Get("Access-Control-Allow-Origin") != "*" {
+				t.Errorf("%s: %d, want %d", path, w.Code, status)
+			}
+		}
+		if w := r.request(http.MethodPost, manifestPath); w.Code != 405 || w.Header().Get("Allow") == "" {
+			t.Errorf("POST: %d", w.Code)
+		}
+		if w := r.request(http.MethodOptions, manifestPath); w.Code != 204 || w.Header().Get("Access-Control-Allow-Methods") == "" {
+			t.Errorf("OPTIONS: %d", w.Code)
+		}
+		if w := r.request(http.MethodHead, manifestPath); w.Code != 200 || w.Body.Len() != 0 || w.Header().Get("Content-Length") == "" {
+			t.Errorf("HEAD: %d %v", w.Code, w.Header())
+		}
+		r.end()
+		if to := r.get(entry).Header().Get("Location"); len(to) != 16+len("/replay.mpd") {
+			t.Errorf("entrance after the end: %s", to)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, DefaultConfig())
+		defer r.close()
+		if w := r.get("/dash/" + playbackID + "/manifest.mpd"); w.Code != 404 {
+			t.Errorf("idle: %d", w.Code)
+		}
+		r.publish(media.LatencyLow)
+		synctest.Wait()
+		begin := time.Now()
+		if w := r.get(manifestPath); w.Code != 503 || time.Since(begin) != r.handler.cfg.HoldManifest {
+			t.Errorf("nothing comes: %d after %v", w.Code, time.Since(begin))
+		}
+	})
+}
+
+// TestH1SlowReaderIsCutOff: a viewer who does not read loses its connection after a while.
+func TestH1SlowReaderIsCutOff(t *testing.T) {
+	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
+		r.write(newSource(t, mediatest.Options{}).take(11*time.Second), nil)
+		rep := r.manifest().find("v0")
+		seg := r.snapshot("v0").Segments[0]
+		begin := time.Now()
+		c := r.connect()
+		c.send(rep.media(seg.Sequence))
+		if _, err := io.ReadFull(c.conn, make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		limit := r.handler.cfg.WriteTimeout + time.Duration(seg.Blob.Size)*time.Second/slowestRate
+		<-c.closed
+		if d := time.Since(begin); d < limit || d > limit+time.Second {
+			t.Errorf("cut off after %v, want %v", d, limit)
+		}
+	})
+}
+
+func TestConfig(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := (Config{}).Validate(); !fault.Is(err, fault.Invalid) {
+		t.Errorf("%v", err)
+	}
+}
+
+func FuzzPath(f *testing.F) {
+	for _, s := range []string{"/dash/time", "/dash/a/manifest.mpd", "/dash/a/b/replay.mpd", "/dash/a/b/v0/iabc.0-17.m4s", "/dash/a/b/v0/first.mp4", "/dash//..", "/dash/a/b/v0/-.m4s"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		p, ok := parsePath(path)
+		if !ok {
+			return
+		}
+		if !wellFormed(p.id) || p.session != "" && !wellFormed(p.session) || p.rendition != "" && p.session == "" || len(p.file) > maxName {
+			t.Errorf("%q is %+v", path, p)
+		}
+		if stem, number, ok := parseFile(p.file); ok && number >= 0 && p.file != stem+"-"+itoa(number)+segmentExt {
+			t.Errorf("%q is %q and %d", p.file, stem, number)
+		}
+	})
+}
+
+// sink is a response writer that keeps nothing.
+type sink struct{ header http.Header }
+
+func (s *sink) Header() http.Header         { return s.header }
+func (s *sink) WriteHeader(int)             {}
+func (s *sink) Write(b []byte) (int, error) { return len(b), nil }
+func (s *sink) Flush()                      {}
+
+// connection is one to a server in memory, so that the bubble's time applies.
+type connection struct {
+	r      *rig
+	conn   net.Conn
+	closed chan struct{}
+}
+
+// single is a listener of one connection.
+type single struct{ c chan net.Conn }
+
+func (l *single) Accept() (net.Conn, error) {
+	c, ok := <-l.c
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+func (l *single) Close() error   { return nil }
+func (l *single) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (r *rig) connect() *connection {
+	client, server := net.Pipe()
+	c := &connection{r: r, conn: client, closed: make(chan struct{})}
+	l := &single{make(chan net.Conn, 1)}
+	l.c <- server
+	srv := &http.Server{Handler: r.handler, ConnState: func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			close(c.closed)
+		}
+	}}
+	go func() { _ = srv.Serve(l) }()
+	r.onClose = append(c.r.onClose, func() {
+		_ = client.Close()
+		close(l.c)
+		_ = srv.Close()
+	})
+	return c
+}
+
+func (c *connection) send(path string) {
+	if _, err := io.WriteString(c.conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+		c.r.t.Fatal(err)
+	}
+}
+
+// arriving is the body of a response that arrives in chunks.
+type arriving struct {
+	mu   chan struct{}
+	data bytes.Buffer
+	err  error
+	done chan struct{}
+}
+
+// get asks for something and reads the answer in the background.
+func (c *connection) get(path string) *arriving {
+	c.send(path)
+	a := &arriving{mu: make(chan struct{}, 1), done: make(chan struct{})}
+	res, err := http.ReadResponse(bufio.NewReader(c.conn), nil)
+	if err != nil {
+		c.r.t.Fatal(err)
+	}
+	go func() {
+		defer close(a.done)
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := res.Body.Read(buf)
+			a.mu <- struct{}{}
+			a.data.Write(buf[:n])
+			<-a.mu
+			if err != nil {
+				if err != io.EOF {
+					a.err = err
+				}
+				return
+			}
+		}
+	}()
+	return a
+}
+
+// parts counts the fragments that have arrived.
+func (a *arriving) parts() int {
+	synctest.Wait()
+	a.mu <- struct{}{}
+	defer func() { <-a.mu }()
+	return bytes.Count(a.data.Bytes(), []byte("moof"))
+}
+
+// rest waits for the end.
+func (a *arriving) rest() ([]byte, error) {
+	<-a.done
+	return a.data.Bytes(), a.err
+}

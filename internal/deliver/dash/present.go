@@ -1,0 +1,246 @@
+package dash
+
+import (
+	"slices"
+	"time"
+
+	"onair/internal/deliver/pack"
+	"onair/internal/media"
+)
+
+// presentation is what a manifest says.
+type presentation struct {
+	start     time.Time // wall clock of media time 0
+	published time.Time
+	// ended makes it static, and rebased lets its time begin at its first segment.
+	ended, rebased bool
+	// low is set if segments are sent while they come to be.
+	low bool
+	// update is how long a player may do without a newer manifest, delay how far behind the
+	// clock it plays, buffer what it needs before it starts, window how far back it may go.
+	update, delay, buffer, longest, window time.Duration
+	end                                    time.Duration // of the last segment listed
+	periods                                []period
+}
+
+// period is a stretch with the same initialization sections.
+type period struct {
+	id    string
+	start time.Duration
+	sets  []set
+}
+
+// set holds renditions that players may switch between.
+type set struct {
+	kind     media.Kind
+	codec    media.Codec
+	language string
+	// priority is higher where the source's own media is.
+	priority int
+	list     []representation
+}
+
+type representation struct {
+	listing
+	stem  string
+	spans []span
+	// early is how long before its end a segment can be asked for.
+	early, part time.Duration
+}
+
+// known is what must be remembered of a stream from one manifest to the next: where its
+// Periods began, though what was there is no longer listed.
+type known struct {
+	first   string // id of the Period before the first border
+	borders []border
+}
+
+// maxBorders bounds the borders that are remembered; pack makes at most a segment a second
+// and a handful at once, and forgets those that are out of the window.
+const maxBorders = 64
+
+// learn adds the borders that are seen, and forgets those that no listed segment needs.
+func (k *known) learn(list []listing, oldest int64) {
+	for i := range list {
+		if list[i].snap == nil {
+			continue
+		}
+		for _, b := range list[i].borders() {
+			if !slices.ContainsFunc(k.borders, func(o border) bool { return o.number == b.number }) {
+				k.borders = append(k.borders, b)
+			}
+		}
+	}
+	slices.SortFunc(k.borders, func(a, b border) int { return int(a.number - b.number) })
+	for len(k.borders) > 1 && k.borders[1].number <= oldest || len(k.borders) > maxBorders {
+		k.borders = k.borders[1:]
+	}
+}
+
+// gather lists what a stream has and what can be made of it.
+func gather(s *pack.Stream, offers []media.Offer) (list []listing) {
+	for _, r := range s.Renditions() {
+		snap := r.Snapshot()
+		if !derived(r) && silent(s, snap) {
+			continue // nobody is sent there
+		}
+		l := listing{name: r.Name(), track: snap.Track, rate: snap.FrameRate, derived: derived(r), snap: snap}
+		l.peak = max(snap.Peak+snap.Peak/10, snap.Average)
+		if l.derived {
+			i := slices.IndexFunc(offers, func(o media.Offer) bool { return o.Track.Rendition == l.name })
+			if i < 0 || !offers[i].Listed {
+				continue
+			}
+			l.peak, l.rate = offers[i].Peak, offers[i].Track.FrameRate
+		}
+		list = append(list, l)
+	}
+	for _, o := range offers {
+		name := o.Track.Rendition
+		if o.Listed && wellFormed(name) && !slices.ContainsFunc(list, func(l listing) bool { return l.name == name }) {
+			list = append(list, listing{name: name, track: o.Track, rate: o.Track.FrameRate, peak: o.Peak, derived: true})
+		}
+	}
+	return list
+}
+
+// silent tells whether a rendition has stopped while others of its kind go on.
+func silent(s *pack.Stream, snap *pack.Snapshot) bool {
+	gone := func(snap *pack.Snapshot) bool {
+		n := len(snap.Segments)
+		return snap.Open == nil && n > 0 && snap.Segments[n-1].Gap
+	}
+	if snap.Ended || !gone(snap) {
+		return false
+	}
+	for _, r := range s.Renditions() {
+		if other := r.Snapshot(); r.Kind() == snap.Track.Kind() && !gone(other) {
+			return true
+		}
+	}
+	return false
+}
+
+// leading returns the index of the source's rendition of a kind that others are cut like,
+// or -1.
+func leading(list []listing, kind media.Kind) int {
+	return slices.IndexFunc(list, func(l listing) bool { return !l.derived && l.snap != nil && l.track.Kind() == kind })
+}
+
+// present describes a stream as it is now. It returns nil if there is nothing to list.
+func present(list []listing, parts time.Duration, target time.Duration, k *known) *presentation {
+	at := leading(list, media.Video)
+	if at < 0 {
+		at = leading(list, media.Audio)
+	}
+	if at < 0 || len(list[at].snap.Segments) == 0 {
+		return nil
+	}
+	lead := &list[at]
+	f := foretell(lead.snap, parts)
+	oldest := lead.snap.Segments[0].Sequence
+	k.learn(list, oldest)
+	if k.first == "" {
+		k.first = "p" + stem(lead.initIn(oldest, oldest+1))
+	}
+	p := &presentation{low: f.on, ended: lead.snap.Ended, longest: target + time.Second/2}
+	p.pace(&f, lead, parts, target)
+	spans := make([][]span, len(list))
+	for i := range list {
+		l := &list[i]
+		if !l.derived {
+			spans[i] = l.spans(&f)
+			if n := len(spans[i]); n > 0 {
+				end := spans[i][n-1]
+				p.end = max(p.end, l.track.Duration(end.t+end.d))
+			}
+		}
+	}
+	for i := range list {
+		if l := &list[i]; l.derived {
+			like := leading(list, l.track.Kind())
+			if like < 0 {
+				like = at
+			}
+			if l.track.Timescale <= 0 { // an offer that does not say
+				t := *l.track
+				t.Timescale = list[like].track.Timescale
+				l.track = &t
+			}
+			spans[i] = rescaled(spans[like], list[like].track, l.track)
+		}
+	}
+	p.divide(list, spans, k, oldest, f.last+1, &f, parts)
+	return p
+}
+
+// pace says how players are to keep time.
+func (p *presentation) pace(f *forecast, lead *listing, parts, target time.Duration) {
+	list := complete(lead.snap)
+	first, last := list[0], list[len(list)-1]
+	// One segment less than there are: what is listed is there for as long as it is asked for.
+	p.window = (lead.track.Duration(last.t+last.d-first.t) - target).Truncate(time.Second)
+	p.window = max(p.window, target, time.Second)
+	if !f.on {
+		p.update, p.delay, p.buffer = max(time.Second, target/3), 3*target, target
+		return
+	}
+	p.update = min(max(time.Second, (f.length/2).Truncate(100*time.Millisecond)), 2*time.Second)
+	p.delay, p.buffer = (3*parts + lateness).Round(100*time.Millisecond), max(parts, 500*time.Millisecond)
+}
+
+// lateness is what players are behind the clock beside three parts. The manifest is asked
+// for about each second, and players take whole segments, though in pieces.
+const lateness = time.Second
+
+// divide makes the Periods of the segments from one number to before another.
+func (p *presentation) divide(list []listing, spans [][]span, k *known, from, to int64, f *forecast, parts time.Duration) {
+	id, start := k.first, time.Duration(0)
+	for i := 0; ; i++ {
+		next := to
+		if i < len(k.borders) {
+			next = min(k.borders[i].number, to)
+		}
+		if next > from {
+			now := period{id: id, start: start}
+			for j := range list {
+				now.add(&list[j], between(spans[j], from, next), list[j].initIn(from, next), f, parts)
+			}
+			if len(now.sets) > 0 {
+				p.periods = append(p.periods, now)
+			}
+			from = next
+		}
+		if i >= len(k.borders) || k.borders[i].number >= to {
+			return
+		}
+		id, start = "p"+itoa(k.borders[i].number), k.borders[i].start.Truncate(time.Millisecond)
+	}
+}
+
+// add puts a rendition into the set of its like.
+func (p *period) add(l *listing, spans []span, init *pack.Init, f *forecast, parts time.Duration) {
+	if len(spans) == 0 || init == nil && !l.derived || l.track.CodecString == "" {
+		return
+	}
+	r := representation{listing: *l, stem: stem(init), spans: spans}
+	if init != nil {
+		r.track = init.Track
+	}
+	if f.on {
+		r.early, r.part = max(0, f.length-parts), parts
+	}
+	kind := r.track.Kind()
+	at := slices.IndexFunc(p.sets, func(s set) bool {
+		return s.kind == kind && s.codec == r.track.Codec && (kind == media.Video || s.language == r.track.Language)
+	})
+	if at < 0 {
+		at = len(p.sets)
+		p.sets = append(p.sets, set{kind: kind, codec: r.track.Codec, language: r.track.Language, priority: 1})
+	}
+	s := &p.sets[at]
+	s.list = append(s.list, r)
+	if !l.derived {
+		s.priority = 2
+	}
+}
