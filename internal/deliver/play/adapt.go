@@ -10,12 +10,12 @@ const (
 	// second.
 	startRate = 5_000_000
 	// lossy is the share of lost packets that is too much, clean what is none.
-	lossy = 0.10
-	clean = 0.02
+	lossy  = 0.10
+	noLoss = 0.02
 	// tooLittle is the share of a layer's rate below which the way cannot carry it, if it
-	// is so for short; fits is how much of what the way can carry is used.
+	// is so for scarceFor; fits is how much of what the way can carry is used.
 	tooLittle = 0.85
-	short     = time.Second
+	scarceFor = time.Second
 	fits      = 0.9
 	// settle is how long after a change nothing is concluded from losses: they are still
 	// those from before.
@@ -85,7 +85,7 @@ func (a *adapt) choose(now time.Time, layers []layer, e Estimate, wish string) (
 		}
 		return a.take(now, layers, best(layers, i+1, e), goesDown)
 	}
-	if e.Loss > clean || !a.scarce.IsZero() {
+	if e.Loss > noLoss || !a.scarce.IsZero() {
 		a.calmFrom = now
 	}
 	if i > 0 && a.rises(now, layers[i].rate, layers[i-1].rate, e) {
@@ -113,7 +113,7 @@ func (a *adapt) poor(now time.Time, rate int64, e Estimate) bool {
 	} else {
 		a.scarce = time.Time{}
 	}
-	return e.Loss > lossy || !a.scarce.IsZero() && now.Sub(a.scarce) >= short
+	return e.Loss > lossy || !a.scarce.IsZero() && now.Sub(a.scarce) >= scarceFor
 }
 
 // rises tells whether the next layer, of the rate next, is worth going to.

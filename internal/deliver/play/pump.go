@@ -14,9 +14,9 @@ const (
 	// away is how long the track that is sent may be silent before another one of its feed
 	// takes its place.
 	away = 2 * time.Second
-	// old is how long ago sound may have arrived that is sent when a pump begins: what came
+	// staleSound is how long ago sound may have arrived that is sent when a pump begins: what came
 	// before would only make viewers late.
-	old = 300 * time.Millisecond
+	staleSound = 300 * time.Millisecond
 	// justNow is how long ago a key frame may have arrived at which viewers change to a picture.
 	justNow = 800 * time.Millisecond
 	// maxPumpLags in skipWindow is how often a pump may be taken to the newest key frame
@@ -96,7 +96,7 @@ func (p *pump) run(ctx context.Context, r *Realtime) {
 		switch {
 		case errors.As(err, &gap):
 			r.lagged.Inc()
-			s.lagged(time.Now())
+			s.lagged(time.Now(), r.cfg.MaxLag/2)
 			continue
 		case err != nil:
 			return
@@ -138,7 +138,8 @@ type pumped struct {
 	*pump
 	track  int // the ID of the track that is sent
 	heard  time.Time
-	begun  bool // with sound that is new enough
+	begun  bool          // with sound that is new enough
+	age    time.Duration // of the last packet when it was written
 	lags   []time.Time
 	from   time.Duration // of the span that is measured
 	bits   int64
@@ -155,7 +156,7 @@ func (s *pumped) takes(q *media.Packet, now time.Time) bool {
 	}
 	s.heard = now
 	if q.Track.Kind() == media.Audio && !s.begun {
-		if !q.Arrival.IsZero() && now.Sub(q.Arrival) > old {
+		if !q.Arrival.IsZero() && now.Sub(q.Arrival) > staleSound {
 			return false
 		}
 		s.begun = true
@@ -176,6 +177,9 @@ func (s *pumped) wrote(q *media.Packet) {
 		s.rate.Store(rate)
 		s.from, s.bits = at, 0
 	}
+	if s.age = 0; !q.Arrival.IsZero() {
+		s.age = time.Since(q.Arrival)
+	}
 	s.bits += int64(len(q.Data)) * 8
 	if q.Key {
 		s.keys.Add(1)
@@ -185,9 +189,14 @@ func (s *pumped) wrote(q *media.Packet) {
 	}
 }
 
-// lagged counts a jump to the newest key frame.
-func (s *pumped) lagged(now time.Time) {
+// lagged counts a jump to the newest key frame. A publisher whose media comes in bursts
+// makes everybody jump who was in time with what came before: that is not for the server
+// to be too slow, for which the last packet must have been late as well.
+func (s *pumped) lagged(now time.Time, late time.Duration) {
 	s.begun = false
+	if s.age < late {
+		return
+	}
 	kept := s.lags[:0]
 	for _, at := range s.lags {
 		if now.Sub(at) < skipWindow {

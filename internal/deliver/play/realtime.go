@@ -186,17 +186,13 @@ func (r *Realtime) Viewers(streamID string) int {
 }
 
 // Interactive counts those among the viewers of a stream who take part.
-func (r *Realtime) Interactive(streamID string) (n int) {
+func (r *Realtime) Interactive(streamID string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m := r.rooms[streamID]; m != nil {
-		for _, v := range m.viewers {
-			if v.interactive {
-				n++
-			}
-		}
+		return m.taking
 	}
-	return n
+	return 0
 }
 
 // Serve admits one viewer and serves it until it leaves, or may not stay. The error says

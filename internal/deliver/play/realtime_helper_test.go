@@ -241,7 +241,7 @@ func (l *ladder) encode(stream *hub.Stream, track *media.Track, rate int64) {
 		return
 	}
 	for {
-		p, err := reader.ReadPacket(context.Background())
+		p, err := reader.ReadPacket(l.t.Context())
 		if err != nil {
 			return
 		}
@@ -253,7 +253,7 @@ func (l *ladder) encode(stream *hub.Stream, track *media.Track, rate int64) {
 		made.Timescale = p.Track.Timescale
 		q.Track = &made
 		q.Data = p.Data[:min(len(p.Data), len(p.Data)*int(rate)/1_000_000)]
-		if d.WritePacket(context.Background(), &q) != nil {
+		if d.WritePacket(l.t.Context(), &q) != nil {
 			return
 		}
 	}
@@ -274,6 +274,7 @@ type theatre struct {
 	ladder *ladder
 	fans   []*fan
 	pause  time.Duration // of the fans that are made
+	bursts time.Duration // how far apart media is sent; 0 as it is due
 	wait   sync.WaitGroup
 }
 
@@ -351,16 +352,26 @@ func (th *theatre) send(ctx context.Context, pub *hub.Publication, o mediatest.O
 			}
 			tracks[p.Track] = &changed
 		}
-		select {
-		case <-time.After(time.Until(begun.Add(p.Track.Duration(p.DTS)))):
-		case <-ctx.Done():
-			return
+		if due := begun.Add(th.due(p.Track.Duration(p.DTS))); time.Until(due) > 0 {
+			select {
+			case <-time.After(time.Until(due)):
+			case <-ctx.Done():
+				return
+			}
 		}
 		p.Track, p.Arrival = tracks[p.Track], time.Now()
 		if pub.WritePacket(ctx, p) != nil {
 			return
 		}
 	}
+}
+
+// due is when media of that time is sent.
+func (th *theatre) due(at time.Duration) time.Duration {
+	if th.bursts > 0 {
+		return at - at%th.bursts + th.bursts
+	}
+	return at
 }
 
 // camera is 1280x720 of about 1 Mbit/s at 25 frames a second with Opus.

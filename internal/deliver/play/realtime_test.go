@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/media"
@@ -314,6 +316,30 @@ func TestSlowServer(t *testing.T) {
 			t.Errorf("it ended with %v", err)
 		}
 		time.Sleep(2 * time.Minute)
+		th.finish()
+	})
+}
+
+// TestBursts: who publishes over a way that stops and goes is no reason to let viewers go.
+func TestBursts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := newTheatre(t)
+		th.bursts = 2 * time.Second
+		o := camera(time.Minute)
+		o.GOP = 10
+		th.broadcast(t.Context(), o, nil)
+		time.Sleep(3 * time.Second)
+		v := newRTViewer()
+		end := th.serve(v)
+		time.Sleep(time.Minute)
+		if v.closed {
+			t.Errorf("it was let go: %v", v.reason)
+		}
+		if n := testutil.ToFloat64(th.lagged); n < 10 {
+			t.Errorf("the reader jumped %v times, which proves nothing", n)
+		}
+		v.leave()
+		<-end
 		th.finish()
 	})
 }

@@ -12,11 +12,12 @@ import (
 // sceneAge is how long what is known of a stream's layers holds.
 const sceneAge = 400 * time.Millisecond
 
-// room is a stream's viewers, and what they watch. Realtime.mu guards viewers and pumps.
+// room is a stream's viewers, and what they watch. Realtime.mu guards viewers, taking and pumps.
 type room struct {
 	r       *Realtime
 	id      string
 	viewers []*viewing // in the order in which they came
+	taking  int        // those of them who are interactive
 	pumps   map[pumpKey]*pump
 
 	asked   atomic.Int64 // when a key frame was asked for, in Unix nanoseconds
@@ -33,6 +34,9 @@ func (v *viewing) enter() {
 		r.rooms[v.id] = m
 	}
 	m.viewers = append(m.viewers, v)
+	if v.interactive {
+		m.taking++
+	}
 	v.room = m
 }
 
@@ -43,6 +47,9 @@ func (v *viewing) leave() {
 	defer r.mu.Unlock()
 	m := v.room
 	m.viewers = slices.DeleteFunc(m.viewers, func(o *viewing) bool { return o == v })
+	if v.interactive {
+		m.taking--
+	}
 	if len(m.viewers) == 0 {
 		delete(r.rooms, v.id)
 	}

@@ -191,11 +191,7 @@ func (v *viewing) sounds(sc *scene) (list []layer) {
 
 func (v *viewing) isBlocked(feed string, now time.Time) bool {
 	b, ok := v.blocked[feed]
-	if ok && now.After(b.until) {
-		delete(v.blocked, feed)
-		ok = false
-	}
-	return ok
+	return ok && !now.After(b.until)
 }
 
 // run serves the viewer until it leaves or may not stay.
@@ -462,8 +458,10 @@ func (v *viewing) chooseSound(sc *scene, now time.Time) {
 		}
 		if l.made {
 			if err := v.r.ladder.Want(v.id, l.feed); err != nil {
+				if _, told := v.blocked[l.feed+soundOf]; !told {
+					v.r.log.Info("a viewer in real time gets no sound", "stream", v.id, "peer", addressOf(v.q), "error", err)
+				}
 				v.block(l.feed+soundOf, now, err)
-				v.r.log.Warn("a viewer in real time gets no sound", "stream", v.id, "peer", addressOf(v.q), "error", err)
 				continue
 			}
 		}
