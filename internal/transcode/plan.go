@@ -211,7 +211,13 @@ func describe(s *spec, tool Tool, v *media.Track) {
 	default:
 		s.video.Encoder = encoders[0]
 		if t := tool.Plan(*s.video, v); t != nil {
+			rate := s.track.FrameRate // which may have been measured
 			s.track = t
+			if t.FrameRate == 0 {
+				own := *t
+				own.FrameRate = rate
+				s.track = &own
+			}
 		}
 	}
 	track := *s.track
