@@ -20,12 +20,12 @@ type (
 	ladder struct {
 		Profile orNull[string] `json:"profile" doc:"One of the server's ladders, which GET /v1/server lists; null: the server's default."`
 		Rungs   []string       `json:"rungs" nullable:"false" doc:"Renditions of the stream's own, in place of a profile; empty: those of the profile."`
-		Mode    orNull[string] `json:"mode" doc:"just-in-time: a rendition is encoded while somebody watches it. always: all of them while the stream is live. off: none. Null: as the server is set."`
+		Mode    orNull[string] `json:"mode" doc:"just-in-time: a rendition is encoded while somebody watches it. always: all of them while the stream is live. off: none; what viewers could not play otherwise is still made. Null: as the server is set."`
 	}
 	ladderBody struct {
 		Profile string   `json:"profile,omitempty" maxLength:"32" doc:"One of the server's ladders; not together with rungs."`
 		Rungs   []string `json:"rungs,omitempty" nullable:"false" maxItems:"8" doc:"Such as 720p, 1080p60, 480p@900k (with a bit rate), 720p/hevc (with a codec), audio, source; best first."`
-		Mode    string   `json:"mode,omitempty" enum:"just-in-time,always,off" doc:"just-in-time: a rendition is encoded while somebody watches it. always: all of them while the stream is live. off: none."`
+		Mode    string   `json:"mode,omitempty" enum:"just-in-time,always,off" doc:"just-in-time: a rendition is encoded while somebody watches it. always: all of them while the stream is live. off: none; what viewers could not play otherwise is still made."`
 	}
 	ladderPatch struct {
 		Profile optional[string]   `json:"profile" required:"false" maxLength:"32" doc:"Takes the place of rungs; null: the server's default."`

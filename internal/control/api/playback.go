@@ -69,7 +69,7 @@ type (
 	}
 	way struct {
 		Protocol   string      `json:"protocol" enum:"webrtc,hls" doc:"How to play. A player that cannot do it, or sees no picture after 4 s, takes hls."`
-		Code       string      `json:"code" doc:"Why, for programs." example:"room"`
+		Code       string      `json:"code" doc:"Why, for programs: room (few watch), interactive, crowd (as many watch over WebRTC as may), load (the machine is busy), not_live, no_webrtc (the player has none), webrtc_off; more may come." example:"room"`
 		Reason     string      `json:"reason" doc:"Why, for people."`
 		CheckAfter orNull[int] `json:"check_after_seconds" doc:"When to ask again, since the crowd grows and shrinks; null: there is no need."`
 	}

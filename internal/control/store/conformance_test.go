@@ -84,6 +84,10 @@ func TestPostgreSQL(t *testing.T) {
 		_, err = store.Open(t.Context(), cfg, quiet())
 		wantFault(t, err, "unavailable", "Make the database first")
 	})
+	t.Run("older schema", func(t *testing.T) {
+		cfg := postgresConfig(t, server)
+		upgrade(t, "pgx", cfg.URL, cfg)
+	})
 	t.Run("newer schema", func(t *testing.T) {
 		cfg := postgresConfig(t, server)
 		openStore(t, cfg)

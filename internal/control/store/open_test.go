@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"onair/internal/control/store"
 	"onair/internal/fault"
 )
@@ -76,6 +78,47 @@ func TestOpenAgainKeepsWhatWasThere(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestOpenOlderSchema(t *testing.T) {
+	dir := t.TempDir()
+	upgrade(t, "sqlite", filepath.Join(dir, "onair.db"), sqliteConfig(dir))
+}
+
+// upgrade opens a database that was last used before streams had ladders.
+func upgrade(t *testing.T, driver, dsn string, cfg store.Config) {
+	t.Helper()
+	s, err := store.Open(t.Context(), cfg, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.CreateLiveStream(t.Context(), store.LiveStream{Title: "older"}, []store.Policy{store.Public})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, column := range []string{"ladder_profile", "ladder_rungs", "ladder_mode", "realtime_viewers"} {
+		exec(t, driver, dsn, "ALTER TABLE live_streams DROP COLUMN "+column)
+	}
+	exec(t, driver, dsn, "DELETE FROM goose_db_version WHERE version_id = 3")
+	s = openStore(t, cfg)
+	got, err := s.LiveStream(t.Context(), l.ID)
+	if d := cmp.Diff(l, got); err != nil || d != "" {
+		t.Errorf("%v, read back (-want +got):\n%s", err, d)
+	}
+	many := 7
+	got, err = s.UpdateLiveStream(t.Context(), l.ID, func(l *store.LiveStream) error {
+		l.Ladder.Rungs, l.RealtimeViewers = []string{"480p"}, &many
+		return nil
+	})
+	if err != nil || got.Ladder.Rungs[0] != "480p" {
+		t.Errorf("updated %+v, %v", got, err)
+	}
+	if p, err := s.Playback(t.Context(), l.PlaybackIDs[0].ID); err != nil || p.RealtimeViewers == nil || *p.RealtimeViewers != many {
+		t.Errorf("playback %+v, %v", p, err)
 	}
 }
 
