@@ -15,12 +15,6 @@ type rtcViewer struct{ *rtc.PlayRequest }
 
 var _ play.RealtimeRequest = rtcViewer{}
 
-// Interactive implements play.RealtimeRequest.
-func (v rtcViewer) Interactive() bool {
-	r, ok := any(v.PlayRequest).(interface{ Interactive() bool })
-	return ok && r.Interactive()
-}
-
 // Estimate implements play.RealtimeRequest.
 func (v rtcViewer) Estimate() play.Estimate {
 	e := v.PlayRequest.Estimate()
@@ -44,8 +38,8 @@ func fanMaker(s *rtc.Server) func(requestKey func()) play.Fan {
 }
 
 // serveRealtime serves one WebRTC viewer to its end.
-func (n *Node) serveRealtime(ctx context.Context, realtime *play.Realtime, r *rtc.PlayRequest) {
-	if err := realtime.Serve(ctx, rtcViewer{r}); err != nil {
+func (n *Node) serveRealtime(ctx context.Context, r *rtc.PlayRequest) {
+	if err := n.realtime.Serve(ctx, rtcViewer{r}); err != nil {
 		n.log.Info("viewer left", "protocol", r.Protocol(), "peer", addressOf(r.Peer()), "reason", err.Error())
 	}
 }

@@ -14,12 +14,14 @@ const (
 	noLoss = 0.02
 	// tooLittle is the share of a layer's rate below which the way cannot carry it, if it
 	// is so for scarceFor; fits is how much of what the way can carry is used.
-	tooLittle = 0.85
+	tooLittle = 0.8
 	scarceFor = time.Second
 	fits      = 0.9
-	// settle is how long after a change nothing is concluded from losses: they are still
-	// those from before.
+	// settle is how long after a change nothing is concluded from losses, which are still
+	// those from before, and learnt the same for the rate that the way carries, of which a
+	// transport knows no more at first than what happened to be sent.
 	settle = 2 * time.Second
+	learnt = 4 * time.Second
 	// ample is how much more than the rate of the next layer must be there to go to it
 	// after calm. Transports that only see what is sent do not tell of more: then it is
 	// tried out after patience, and if that fails after twice as long, up to maxPatience.
@@ -103,10 +105,11 @@ func (a *adapt) take(now time.Time, layers []layer, i int, why reason) (int, rea
 
 // poor tells whether the way carries less than the rate.
 func (a *adapt) poor(now time.Time, rate int64, e Estimate) bool {
-	if now.Sub(a.changed) < settle {
+	since := now.Sub(a.changed)
+	if since < settle {
 		return false
 	}
-	if e.Bitrate > 0 && float64(e.Bitrate) < tooLittle*float64(rate) {
+	if since >= learnt && e.Bitrate > 0 && float64(e.Bitrate) < tooLittle*float64(rate) {
 		if a.scarce.IsZero() {
 			a.scarce = now
 		}

@@ -115,9 +115,8 @@ func (v *viewing) admitPicture(sc *scene) error {
 			}
 			if made {
 				if err := v.r.ladder.Want(v.id, l.feed); err != nil {
-					why = errors.Join(why, err)
-					if fault.Is(err, fault.TooMany) {
-						why = err // there is no room for another one either
+					if why == nil {
+						why = err // of the best one
 					}
 					continue
 				}
@@ -127,7 +126,7 @@ func (v *viewing) admitPicture(sc *scene) error {
 		}
 	}
 	if why != nil {
-		return fault.Wrap(fault.KindOf(why), "play", v.q.PlaybackID(), why, "Watch it over HLS.")
+		return why
 	}
 	return v.noPicture(sc)
 }
@@ -407,7 +406,7 @@ func (v *viewing) withoutPicture(sc *scene, now time.Time) error {
 		}
 	}
 	if last.why != nil {
-		return fault.Wrap(fault.KindOf(last.why), "play", v.q.PlaybackID(), last.why, "Watch it over HLS.")
+		return last.why
 	}
 	return v.noPicture(sc)
 }

@@ -40,6 +40,8 @@ type PlayRequest struct {
 	addr     net.Addr
 	agent    string
 	offer    *playOffer
+	// interactive is what the viewer says of itself.
+	interactive bool
 
 	decided chan struct{} // closed when answer and refusal stand
 	once    sync.Once
@@ -84,6 +86,10 @@ func (r *PlayRequest) Token() string { return r.token }
 
 // Agent is what the player calls itself: its User-Agent.
 func (r *PlayRequest) Agent() string { return r.agent }
+
+// Interactive reports whether the viewer said that it takes part in what is shown, with
+// interactive=true in the query. Nobody checked that.
+func (r *PlayRequest) Interactive() bool { return r.interactive }
 
 // Supports reports whether the viewer offered to take a track: its codec and profile.
 func (r *PlayRequest) Supports(t *media.Track) bool {

@@ -139,6 +139,7 @@ func (s *Server) postPlay(w http.ResponseWriter, hr *http.Request, playback stri
 		return
 	}
 	r := s.newPlay(playback, token, viaBearer, peerAddr(hr), printable(hr.UserAgent(), maxEncoder), o)
+	r.interactive = hr.URL.Query().Get("interactive") == "true"
 	if err := s.servePlay(r, from); err != nil {
 		s.leavePlay(from)
 		problem(w, err)
