@@ -1,3 +1,225 @@
-// Package images serves pictures of streams: thumbnails and storyboards, made when
-// somebody asks for them.
+// Package images serves pictures of streams: a thumbnail of the last seconds, and a
+// storyboard, which is one sheet of small pictures of what viewers can go back to and an
+// index of it for a scrub bar.
+//
+//	/images/{playback id}/thumbnail.jpg?width=320    (.webp, .avif)
+//	/images/{playback id}/storyboard.vtt             the index, WebVTT with #xywh
+//	/images/{playback id}/storyboard.jpg             the newest sheet; the index names its own
+//
+// A picture is made when somebody asks for it, of a key frame that pack has, and kept until
+// it is too old; nothing is made for nobody. Who asks while it is being made gets the same
+// one. Few are made at once, and few may wait.
+//
+// The times of a storyboard's cues are media time, as in the segments and in DASH. What
+// media time 0 is on the wall clock stands in the header of the index
+// (X-MEDIA-ORIGIN), so that an HLS player finds the cue of a moment by its
+// EXT-X-PROGRAM-DATE-TIME.
 package images
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"onair/internal/deliver/pack"
+	"onair/internal/fault"
+	"onair/internal/ffmpeg"
+	"onair/internal/media"
+)
+
+// Directory knows which live stream a playback id plays.
+type Directory interface {
+	// StreamOf returns the live stream's id. It is called for each request and must be
+	// quick. Its error says whether there is no such id or whether it may not be played.
+	StreamOf(ctx context.Context, playbackID string) (streamID string, err error)
+}
+
+// Tool decodes key frames and codes pictures: a *ffmpeg.Tool.
+type Tool interface {
+	Picture(ctx context.Context, track *media.Track, units []*media.Packet, o ffmpeg.PictureOptions) ([]byte, error)
+	Formats() []ffmpeg.PictureFormat
+}
+
+// Handler serves everything below /images/.
+type Handler struct {
+	cfg    Config
+	packer *pack.Packer
+	dir    Directory
+	tool   Tool
+	log    *slog.Logger
+	m      *metrics
+
+	jobs    chan struct{} // places of pictures being made
+	waiting atomic.Int64
+}
+
+// NewHandler returns a Handler. tool is nil (not a nil *ffmpeg.Tool) where there is no
+// ffmpeg. Its metrics are registered with reg (nil for none).
+func NewHandler(cfg Config, p *pack.Packer, dir Directory, tool Tool, log *slog.Logger, reg prometheus.Registerer) *Handler {
+	return &Handler{
+		cfg: cfg, packer: p, dir: dir, tool: tool, log: log, m: newMetrics(reg),
+		jobs: make(chan struct{}, cfg.Jobs),
+	}
+}
+
+const prefix = "/images/"
+
+// formats are those of a thumbnail, by the extension of its name.
+var formats = map[string]ffmpeg.PictureFormat{"jpg": ffmpeg.JPEG, "webp": ffmpeg.WebP, "avif": ffmpeg.AVIF}
+
+// widths are the widths that are made, in pixels; what is asked for is rounded up. They
+// bound how many pictures there can be of one moment.
+var widths = []int{160, 320, 480, 640, 960, 1280}
+
+const defaultWidth = 640
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := &answer{h: h, w: w, r: r, kind: "other"}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		h.find(a)
+	case http.MethodOptions:
+		a.preflight()
+	default:
+		a.fail(http.StatusMethodNotAllowed, fault.Invalid, "Only GET, HEAD and OPTIONS are possible here.")
+	}
+}
+
+// find answers by what the path names.
+func (h *Handler) find(a *answer) {
+	rest, ok := strings.CutPrefix(a.r.URL.Path, prefix)
+	id, name, whole := strings.Cut(rest, "/")
+	if !ok || !whole || !wellFormed(id) {
+		a.nothing()
+		return
+	}
+	base, ext, _ := strings.Cut(name, ".")
+	format, isPicture := formats[ext]
+	switch {
+	case base == "thumbnail" && isPicture:
+		a.kind = "thumbnail"
+	case strings.HasPrefix(base, "storyboard") && (ext == "jpg" || name == "storyboard.vtt"):
+		a.kind = "storyboard"
+	default:
+		a.nothing()
+		return
+	}
+	s, err := h.stream(a.r.Context(), id)
+	if err != nil {
+		a.problem(err)
+		return
+	}
+	if a.kind == "thumbnail" {
+		h.thumbnail(a, s, format)
+		return
+	}
+	h.storyboard(a, s, name)
+}
+
+// stream finds the broadcast of a playback id.
+func (h *Handler) stream(ctx context.Context, id string) (*pack.Stream, error) {
+	name, err := h.dir.StreamOf(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := h.packer.Stream(name)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "show", id, "the stream is not live at the moment", "Ask again when it is.")
+	}
+	return s, nil
+}
+
+// wellFormed reports whether a path segment can be a playback id.
+func wellFormed(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// parseWidth reads what a query asks for.
+func parseWidth(value string) (int, bool) {
+	if value == "" {
+		return defaultWidth, true
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > 1<<14 {
+		return 0, false
+	}
+	i, _ := slices.BinarySearch(widths, n)
+	return widths[min(i, len(widths)-1)], true
+}
+
+// thumbnail serves a picture of the last seconds.
+func (h *Handler) thumbnail(a *answer, s *pack.Stream, format ffmpeg.PictureFormat) {
+	width, ok := parseWidth(a.r.URL.Query().Get("width"))
+	if !ok {
+		a.fail(http.StatusBadRequest, fault.Invalid, "width must be a number of pixels, 1 to 16384.")
+		return
+	}
+	key, ok := newest(s, width)
+	if !ok {
+		a.problem(noPicture(s))
+		return
+	}
+	p, err := h.album(s).get(a.r.Context(), string(format)+strconv.Itoa(width), h.cfg.MaxAge/2, key.at, func(ctx context.Context) (*picture, error) {
+		w, hgt := size(key.track, width)
+		data, err := h.make(ctx, key.track, []*media.Packet{key.packet}, ffmpeg.PictureOptions{Format: format, Width: w, Height: hgt, Columns: 1})
+		return &picture{data: data, at: key.at, name: key.name + "-" + strconv.Itoa(w)}, err
+	})
+	if err != nil {
+		a.problem(err)
+		return
+	}
+	left := max(0, h.cfg.MaxAge-time.Since(p.at))
+	a.picture(p, "image/"+string(format), int(left/time.Second))
+}
+
+func noPicture(s *pack.Stream) error {
+	return fault.New(fault.NotFound, "make a picture of", s.Name(), "there is no key frame to make it of", "A stream of sound has none; one that is just beginning will have one in a moment.")
+}
+
+// make has a picture made, when there is a place for it.
+func (h *Handler) make(ctx context.Context, track *media.Track, units []*media.Packet, o ffmpeg.PictureOptions) ([]byte, error) {
+	const op = "make a picture"
+	if h.tool == nil {
+		return nil, fault.New(fault.Unavailable, op, "", "there is no ffmpeg on the server", "Install ffmpeg, or name it with --transcode-ffmpeg.")
+	}
+	if !slices.Contains(h.tool.Formats(), o.Format) {
+		return nil, fault.New(fault.Unsupported, op, string(o.Format), "the ffmpeg on the server does not make this format", "Ask for thumbnail.jpg.")
+	}
+	select {
+	case h.jobs <- struct{}{}:
+	default:
+		wait := time.NewTimer(h.cfg.Wait)
+		defer wait.Stop()
+		select {
+		case h.jobs <- struct{}{}:
+		case <-wait.C:
+			h.m.rejected.WithLabelValues("jobs").Inc()
+			return nil, fault.New(fault.Unavailable, op, "", "too many are being made", "Ask again in a second.")
+		}
+	}
+	defer func() { <-h.jobs }()
+	begin := time.Now()
+	data, err := h.tool.Picture(ctx, track, units, o)
+	h.m.seconds.Observe(time.Since(begin).Seconds())
+	if err != nil {
+		h.log.Warn("a picture was not made", "error", err)
+	}
+	return data, err
+}

@@ -1,0 +1,130 @@
+package images
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"onair/internal/deliver/pack"
+	"onair/internal/fault"
+)
+
+// picture is one that was made. It never changes.
+type picture struct {
+	data []byte
+	at   time.Time // when what it shows was
+	name string    // names what it shows, for caches
+	vtt  []byte    // the index, of a storyboard
+}
+
+// album holds the pictures of a broadcast. There are as many as there are formats and
+// widths, and the last storyboards.
+type album struct {
+	h      *Handler
+	mu     sync.Mutex
+	slots  map[string]*slot
+	sheets []*picture // oldest first
+}
+
+// slot is a place for a picture.
+type slot struct {
+	current *picture
+	failed  error
+	until   time.Time     // until when failed is not tried again
+	making  chan struct{} // closed when it has been made; nil while none is
+}
+
+func (h *Handler) album(s *pack.Stream) *album {
+	return s.Attach(h, func() any { return &album{h: h, slots: map[string]*slot{}} }).(*album)
+}
+
+// get returns the picture in a slot, if it is younger than age or shows the newest moment,
+// and else has it made: once for all who ask meanwhile. Making goes on when who asked first
+// has left.
+func (a *album) get(ctx context.Context, name string, age time.Duration, newest time.Time, produce func(context.Context) (*picture, error)) (*picture, error) {
+	for {
+		a.mu.Lock()
+		s := a.slots[name]
+		if s == nil {
+			s = &slot{}
+			a.slots[name] = s
+		}
+		now := time.Now()
+		switch {
+		case s.current != nil && (now.Sub(s.current.at) < age || !newest.After(s.current.at)):
+			p := s.current
+			a.mu.Unlock()
+			return p, nil
+		case s.failed != nil && now.Before(s.until):
+			err := s.failed
+			a.mu.Unlock()
+			return nil, err
+		case s.making == nil:
+			s.making = make(chan struct{})
+			a.mu.Unlock()
+			return a.fill(ctx, s, produce)
+		}
+		making := s.making
+		a.mu.Unlock()
+		if err := a.wait(ctx, making); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// wait waits for somebody else's picture.
+func (a *album) wait(ctx context.Context, making <-chan struct{}) error {
+	h := a.h
+	if h.waiting.Add(1) > maxWaiting {
+		h.waiting.Add(-1)
+		h.m.rejected.WithLabelValues("waiting").Inc()
+		return fault.New(fault.Unavailable, "make a picture", "", "too many wait for pictures", "Ask again in a second.")
+	}
+	h.m.waiting.Inc()
+	defer func() {
+		h.waiting.Add(-1)
+		h.m.waiting.Dec()
+	}()
+	select {
+	case <-making:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fill makes the picture of a slot.
+func (a *album) fill(ctx context.Context, s *slot, produce func(context.Context) (*picture, error)) (*picture, error) {
+	p, err := produce(context.WithoutCancel(ctx))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		p = nil
+		s.failed, s.until = err, time.Now().Add(failureKept)
+		a.h.m.made.WithLabelValues("failed").Inc()
+	} else {
+		s.current, s.failed = p, nil
+		a.h.m.made.WithLabelValues("made").Inc()
+	}
+	close(s.making)
+	s.making = nil
+	if p != nil && p.vtt != nil {
+		a.sheets = append(a.sheets, p)
+		if len(a.sheets) > maxSheets {
+			a.sheets = append([]*picture(nil), a.sheets[1:]...)
+		}
+	}
+	return p, err
+}
+
+// sheet returns a storyboard that is kept.
+func (a *album) sheet(name string) *picture {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.sheets {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package images
+
+import (
+	"encoding/binary"
+	"strings"
+	"time"
+
+	"onair/internal/deliver/pack"
+	"onair/internal/media"
+	"onair/internal/media/bitstream"
+)
+
+// keyFrame is a key frame that a picture can be made of.
+type keyFrame struct {
+	name   string // of the segment that it begins
+	track  *media.Track
+	packet *media.Packet
+	at     time.Time // when it was taken
+	seg    *pack.Segment
+}
+
+// keyOf returns the key frame that a segment begins with.
+func keyOf(seg *pack.Segment) (keyFrame, bool) {
+	if seg == nil || seg.KeySize == 0 {
+		return keyFrame{}, false
+	}
+	var data []byte
+	switch {
+	case seg.Blob != nil && len(seg.Blob.Chunks) > 0:
+		data = seg.Blob.Chunks[0]
+	case len(seg.Parts) > 0 && len(seg.Parts[0].Blob.Chunks) > 0:
+		data = seg.Parts[0].Blob.Chunks[0]
+	}
+	if int64(len(data)) < seg.KeySize {
+		return keyFrame{}, false
+	}
+	// The fragment begins with its moof, which tells its size, and the header of the mdat.
+	begin := int64(binary.BigEndian.Uint32(data)) + 8
+	if begin >= seg.KeySize {
+		return keyFrame{}, false
+	}
+	track := seg.Init.Track
+	return keyFrame{
+		name: strings.TrimSuffix(seg.Name, ".m4s"), track: track, at: seg.Start, seg: seg,
+		packet: &media.Packet{Track: track, Key: true, Data: data[begin:seg.KeySize]},
+	}, true
+}
+
+// last returns the newest key frame of a rendition.
+func last(snap *pack.Snapshot) (keyFrame, bool) {
+	if k, ok := keyOf(snap.Open); ok {
+		return k, true
+	}
+	for i := len(snap.Segments) - 1; i >= 0; i-- {
+		if k, ok := keyOf(snap.Segments[i]); ok {
+			return k, true
+		}
+	}
+	return keyFrame{}, false
+}
+
+// newest returns a key frame of the last seconds: of the smallest picture that is not
+// smaller than a width, as that is the quickest to decode, if it is not much older than
+// that of the others.
+func newest(s *pack.Stream, width int) (best keyFrame, ok bool) {
+	var list []keyFrame
+	var latest time.Time
+	for _, r := range s.Renditions() {
+		if r.Kind() != media.Video {
+			continue
+		}
+		if k, ok := last(r.Snapshot()); ok {
+			list = append(list, k)
+			if k.at.After(latest) {
+				latest = k.at
+			}
+		}
+	}
+	for _, k := range list {
+		if latest.Sub(k.at) > time.Duration(s.TargetDuration())*time.Second {
+			continue
+		}
+		enough, had := k.track.Width >= width, ok && best.track.Width >= width
+		if !ok || enough && !had || enough == had && (k.track.Width < best.track.Width) == enough && k.track.Width != best.track.Width {
+			best, ok = k, true
+		}
+	}
+	return best, ok
+}
+
+// size returns the size of a picture of at most a width, in the shape in which the track is
+// shown: even numbers, and not larger than the track's.
+func size(t *media.Track, width int) (w, h int) {
+	shownW, shownH := t.Width, t.Height
+	if sarW, sarH := bitstream.SampleAspect(t); sarW > 0 && sarH > 0 {
+		shownW = shownW * sarW / sarH
+	}
+	if shownW <= 0 || shownH <= 0 {
+		return 16, 16 // the tool refuses the track
+	}
+	even := func(v int) int { return max(16, (v+1)/2*2) }
+	w = min(width, shownW)
+	h = w * shownH / shownW
+	// A tall picture is not taller than the widest is wide.
+	if most := widths[len(widths)-1]; h > most {
+		w, h = w*most/h, most
+	}
+	return even(w), even(h)
+}
