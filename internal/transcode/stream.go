@@ -399,6 +399,12 @@ func (s *stream) reconcile() (next time.Duration) {
 			due(r.until.Sub(now))
 			continue
 		}
+		if r.state == Refused && s.kept(r) {
+			if s.admit(r) != nil { // as before: nobody need hear of it again
+				due(refusedFor)
+			}
+			continue
+		}
 		s.move(r, rest, "")
 	}
 	if s.ladder.mode == Always && s.hub.State() != hub.Ended {
