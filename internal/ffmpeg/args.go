@@ -93,7 +93,11 @@ func (t *Tool) arguments(job Job) []string {
 			args = append(args, "-map", "0:v:0", "-vf", filters[i])
 			args = append(args, o.Video.encode(t.known(o.Video.Encoder), job.Source)...)
 		}
-		args = append(args, output(job.Source, firstOutput+i)...)
+		e := Encoder{}
+		if o.Video != nil {
+			e = t.known(o.Video.Encoder)
+		}
+		args = append(args, output(job.Source, e, firstOutput+i)...)
 	}
 	return args
 }
@@ -113,9 +117,13 @@ func split(filters []string) string {
 
 // output are the arguments that write a fragment a frame to a file of the child, with
 // time stamps as they came.
-func output(source *media.Track, file int) []string {
+func output(source *media.Track, e Encoder, file int) []string {
+	moov := "empty_moov"
+	if e.Name == "libaom-av1" || strings.HasSuffix(e.Name, "_v4l2m2m") {
+		moov = "delay_moov" // their first frame tells what belongs into it
+	}
 	args := []string{
-		"-f", "mp4", "-movflags", "empty_moov+default_base_moof+frag_every_frame+skip_trailer+frag_discont",
+		"-f", "mp4", "-movflags", moov + "+default_base_moof+frag_every_frame+skip_trailer+frag_discont",
 		"-use_editlist", "0", "-avoid_negative_ts", "disabled", "-flush_packets", "1",
 	}
 	if source.Kind() == media.Video {

@@ -120,7 +120,7 @@ func startChild(path string, box sandbox, cfg Config, args []string, outputs int
 		return nil, err
 	}
 	ok = true
-	limit(cmd.Process.Pid, cfg, hardware)
+	_ = limit(cmd.Process.Pid, cfg, hardware) // Find has said so once
 	c.in, c.said = in, newMessages(said)
 	c.wait.Go(c.said.read)
 	c.wait.Go(func() {

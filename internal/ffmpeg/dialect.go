@@ -78,8 +78,15 @@ func (v Video) dialect(e Encoder, l level, rate float64) []string {
 	case e.Name == "libx265":
 		return with([]string{"-preset", v.preset("superfast"), "-tune", "zerolatency", "-profile:v", "main", "-forced-idr", "1"}, quality,
 			[]string{"-x265-params", fmt.Sprintf("log-level=error:level-idc=%s:high-tier=0:scenecut=0:open-gop=0:pools=%s:frame-threads=1", l.name, v.threads(rate))})
+	case e.Name == "libaom-av1":
+		rc := append([]string{"-crf", v.crf(e.Codec)}, average...)
+		if v.Fixed {
+			rc = average
+		}
+		return with([]string{"-usage", "realtime", "-cpu-used", v.preset("8"), "-lag-in-frames", "0", "-row-mt", "1", "-threads", v.threads(rate)}, rc)
 	case e.Name == "libsvtav1":
-		return with([]string{"-preset", v.preset("10")}, quality, []string{"-svtav1-params", "pred-struct=1:enable-force-key-frames=1:scd=0:lp=" + v.threads(rate)})
+		// Only its mode that reorders inside, which costs about a second, takes key frames.
+		return with([]string{"-preset", v.preset("10")}, quality, []string{"-svtav1-params", "enable-force-key-frames=1:scd=0:lp=" + v.threads(rate)})
 	case api == "nvenc":
 		rc := []string{"-rc", "vbr", "-cq", v.crf(e.Codec), "-b:v", "0"}
 		if v.Fixed {

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +34,7 @@ type Tool struct {
 	path    string
 	version string
 	box     sandbox
+	limits  error // why the system does not bound a child; nil if it does
 	log     *slog.Logger
 	metrics *metrics
 
@@ -42,7 +42,6 @@ type Tool struct {
 	encoders []Encoder // that work, the preferred first
 	avif     string    // the encoder of still AV1 pictures
 	formats  []PictureFormat
-	noted    sync.Map // warnings that were logged once
 }
 
 // Find looks for ffmpeg, and tries its encoders with one frame each. It takes about a
@@ -83,8 +82,8 @@ func (t *Tool) enclose(ctx context.Context) error {
 		out, err := t.ask(ctx, "-version")
 		if err == nil {
 			t.version = parseVersion(out)
-			if box != all[0] {
-				t.log.Warn("ffmpeg runs less confined than it should", "reason", first.Error(), "own_user", box.user, "no_network", box.network)
+			if why := errors.Join(first, t.limits); why != nil {
+				t.log.Warn("ffmpeg runs less confined than it should", "reason", why.Error(), "own_user", box.user, "no_network", box.network, "limits", t.limits == nil)
 			}
 			return nil
 		}
@@ -125,7 +124,7 @@ func (t *Tool) ask(ctx context.Context, args ...string) ([]byte, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	limit(cmd.Process.Pid, t.cfg, false)
+	t.limits = limit(cmd.Process.Pid, t.cfg, false)
 	if err := cmd.Wait(); err != nil {
 		return nil, errors.Join(ctx.Err(), err)
 	}
@@ -155,7 +154,7 @@ func (t *Tool) list(ctx context.Context) (has listed, err error) {
 }
 
 // coderName is what the name of an encoder or decoder looks like.
-var coderName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
+var coderName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 
 // parseList reads lines such as " V....D libx264   description" behind a line of dashes.
 func parseList(out []byte) map[string]bool {

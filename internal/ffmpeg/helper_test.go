@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"os/exec"
 	"slices"
 	"sync"
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 
 // found is the real ffmpeg, looked for once.
 var found = sync.OnceValues(func() (*Tool, error) {
-	return Find(context.Background(), DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	return Find(context.Background(), DefaultConfig(), slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})), prometheus.NewRegistry())
 })
 
 func realTool(t testing.TB) *Tool {

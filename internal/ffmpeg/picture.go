@@ -121,7 +121,8 @@ func (t *Tool) pictureArguments(track *media.Track, n int, o PictureOptions) []s
 	if n > 1 {
 		filter += fmt.Sprintf(",tile=%dx%d", o.Columns, (n+o.Columns-1)/o.Columns)
 	}
-	args := append(head(), input(track, t.decoders[track.Codec])...)
+	args := append(head(), "-timelimit", strconv.Itoa(int(pictureTime/time.Second)))
+	args = append(args, input(track, t.decoders[track.Codec])...)
 	args = append(args, "-map", "0:v:0", "-fps_mode", "passthrough", "-frames:v", "1")
 	switch o.Format {
 	case WebP:

@@ -205,7 +205,9 @@ func (r *run) apply(e event) {
 // limit is when the state has lasted for as long as it may.
 func (r *run) limit() <-chan time.Time {
 	switch r.state {
-	case draining, stopping:
+	case draining:
+		return time.After(r.tool.cfg.StallTimeout)
+	case stopping:
 		return time.After(exitTime)
 	case cut:
 		return time.After(cutTime)
@@ -220,7 +222,7 @@ func (r *run) flows() bool {
 		return false
 	}
 	for i := range r.outputs {
-		if at := r.outputs[i].at.Load(); at != 0 && now.Sub(r.started)-time.Duration(at) < exitTime {
+		if at := r.outputs[i].at.Load(); at != 0 && now.Sub(r.started)-time.Duration(at) < r.tool.cfg.StallTimeout {
 			return true
 		}
 	}
@@ -288,6 +290,10 @@ func (r *run) tell() {
 	} else if cpu, resident, ok := usage(r.child.cmd.Process.Pid); ok {
 		p.CPU, p.Resident = cpu, resident
 		allow(r.child.cmd.Process.Pid, cpu)
+		if !r.hardware && resident > r.tool.cfg.MaxMemory && r.stalled == "" {
+			r.stalled = fmt.Sprintf("it holds %d bytes of memory, more than transcode-max-memory", resident)
+			r.child.stop() // where the system does not keep it to that
+		}
 	}
 	if r.progress != nil {
 		r.progress(p)

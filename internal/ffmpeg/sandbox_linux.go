@@ -2,6 +2,7 @@ package ffmpeg
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,9 @@ type sandbox struct {
 	uid, gid int  // 0: those of the server
 	user     bool // runs as uid and gid
 	network  bool // has no network
-	names    bool // has no network by way of a name space of users, where the server is not root
+	// names is set if it has a name space of users: that permits us the rest where we are
+	// not root, and to bound what has another user where we are, but may not bound others.
+	names bool
 }
 
 // sandboxes lists what can be tried for a server of that user, the strictest first.
@@ -41,6 +44,7 @@ func sandboxes(cfg Config) []sandbox {
 		return []sandbox{{network: true}, {}}
 	}
 	return []sandbox{
+		{uid: uid, gid: gid, user: true, network: true, names: true},
 		{uid: uid, gid: gid, user: true, network: true}, {uid: uid, gid: gid, user: true},
 		{network: true}, {},
 	}
@@ -59,10 +63,16 @@ func (s sandbox) confine(cmd *exec.Cmd, hardware bool) {
 	if s.network {
 		a.Cloneflags = syscall.CLONE_NEWNET
 	}
-	if s.names {
+	// The groups of devices do not exist in a name space of one user.
+	if s.names && !(hardware && s.user) {
+		uid, gid := os.Geteuid(), os.Getegid()
+		if s.user {
+			uid, gid = s.uid, s.gid
+			a.GidMappingsEnableSetgroups = true
+		}
 		a.Cloneflags |= syscall.CLONE_NEWUSER
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
 	}
 	cmd.SysProcAttr = a
 }
@@ -84,10 +94,15 @@ func deviceGroups() []uint32 {
 	return groups
 }
 
-// limit bounds a child that has just started. A limit that the system does not set is
-// one that it does not have: the others stand.
-func limit(pid int, cfg Config, hardware bool) {
-	set := func(what int, n uint64) { _ = unix.Prlimit(pid, what, &unix.Rlimit{Cur: n, Max: n}, nil) }
+// limit bounds a child that has just started. The error is that of the first limit that
+// the system does not set; the others stand.
+func limit(pid int, cfg Config, hardware bool) error {
+	var failed error
+	set := func(what int, n uint64) {
+		if err := unix.Prlimit(pid, what, &unix.Rlimit{Cur: n, Max: n}, nil); err != nil && failed == nil {
+			failed = fmt.Errorf("the limits of a process: %w", err)
+		}
+	}
 	files := uint64(maxFilesHardware)
 	if !hardware {
 		files = maxFiles
@@ -98,6 +113,7 @@ func limit(pid int, cfg Config, hardware bool) {
 	set(unix.RLIMIT_CORE, 0)
 	allow(pid, 0)
 	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, cfg.Nice)
+	return failed
 }
 
 // allow lets a child use some processor time beyond what it has used. Who watches it calls

@@ -88,12 +88,13 @@ func (s state) next(e event) (transition, bool) {
 	return t, ok
 }
 
-// How long the states on the way to the end may last. Together they stay below 5 s.
+// How long the states on the way to the end may last. A child that shall end (stopping,
+// cut) is gone within 4 s; one that drains has the stall time from one packet to the next.
 const (
-	exitTime = 2 * time.Second // draining without output, and stopping
+	exitTime = 2 * time.Second
 	cutTime  = time.Second
 	// drainTime is how long it may go on draining although something comes out.
-	drainTime = 10 * time.Second
+	drainTime = 15 * time.Second
 	// graceTime is how long the last of the output may take to be read and taken after
 	// the child is gone.
 	graceTime = time.Second

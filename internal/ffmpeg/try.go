@@ -45,7 +45,7 @@ func candidates(hardware bool) []Encoder {
 	}
 	return append(out,
 		Encoder{Name: "libx264", Codec: media.H264}, Encoder{Name: "libx265", Codec: media.HEVC},
-		Encoder{Name: "libsvtav1", Codec: media.AV1}, Encoder{Name: "aac", Codec: media.AAC}, Encoder{Name: "libopus", Codec: media.Opus})
+		Encoder{Name: "libaom-av1", Codec: media.AV1}, Encoder{Name: "libsvtav1", Codec: media.AV1}, Encoder{Name: "aac", Codec: media.AAC}, Encoder{Name: "libopus", Codec: media.Opus})
 }
 
 // there tells whether one of these files exists.
@@ -95,7 +95,7 @@ func (t *Tool) try(ctx context.Context, e Encoder) (Encoder, error) {
 		args = append(args, a.encode()...)
 		data = make([]byte, trySound/5*4)
 	}
-	args = append(args, output(source, firstOutput)...)
+	args = append(args, output(source, e, firstOutput)...)
 	out, err := t.once(ctx, args, data, maxListed, e.Hardware)
 	if err != nil {
 		return e, err
