@@ -33,8 +33,6 @@ type Doctor struct {
 	mu        sync.Mutex
 	streams   map[string]*stream
 	strangers [strangersKept]stranger
-	// cannotEncode is why the server can encode nothing; empty if it can.
-	cannotEncode string
 }
 
 // New returns a Doctor that tells changes on bus and registers its metrics with reg (nil
@@ -83,11 +81,8 @@ func (d *Doctor) Run(ctx context.Context) error {
 // examine looks at every stream once, and forgets those that are long over.
 func (d *Doctor) examine(now time.Time, jobs chan<- job) {
 	collecting := 0
-	d.mu.Lock()
-	cannot := d.cannotEncode
-	d.mu.Unlock()
 	for _, s := range d.all() {
-		if change := s.examine(d.rules, now, d.cfg.SampleInterval, cannot); change != nil {
+		if change := s.examine(d.rules, now, d.cfg.SampleInterval); change != nil {
 			d.tell(*change)
 		}
 		if d.decoder != nil {

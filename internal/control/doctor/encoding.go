@@ -26,21 +26,6 @@ type output struct {
 	broke    string
 }
 
-// encoding is what the server makes of a stream at one moment.
-type encoding struct {
-	outputs []output
-	// cannot is why the server can encode nothing at all; empty if it can.
-	cannot string
-}
-
-// CannotEncode says why the server can encode nothing, such as that it has no ffmpeg; an
-// empty reason takes it back.
-func (d *Doctor) CannotEncode(reason string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.cannotEncode = clipped(reason)
-}
-
 // rendition takes note of what became of a rendition.
 func (d *Doctor) rendition(e event.RenditionChanged) {
 	if s := d.find(e.StreamID); s != nil {

@@ -38,7 +38,7 @@ func TestEncoding(t *testing.T) {
 		{
 			name:  "too slow",
 			steps: []step{{"720p", "running", "libx264", ""}, {"720p", "shed", "libx264", "it was 2.4 s behind."}, {"480p", "running", "libx264", ""}},
-			want:  "transcode_shed", severity: Warning, title: "too slow to encode 720p, which was given up 2 s ago: it was 2.4 s behind",
+			want:  "transcode_shed", severity: Warning, title: "2 s ago the server gave up encoding 720p: it was 2.4 s behind",
 			evidence: map[string]any{"renditions": "720p", "count": 1, "seconds": 2.0, "reason": "it was 2.4 s behind", "encoder": "libx264"},
 			recovery: []step{{"720p", "idle", "", ""}}, after: 10 * time.Second,
 		},
@@ -51,29 +51,36 @@ func TestEncoding(t *testing.T) {
 		{
 			name:  "keeps failing",
 			steps: []step{{"720p", "starting", "libx264", ""}, {"720p", "failed", "libx264", "ffmpeg was killed (signal 9) 5 times"}},
-			want:  "transcode_failed", severity: Warning, title: "720p keeps failing, since 2 s: ffmpeg was killed (signal 9) 5 times",
+			want:  "transcode_failed", severity: Warning, title: "720p failed again and again, 2 s ago: ffmpeg was killed (signal 9) 5 times",
 			evidence: map[string]any{"renditions": "720p", "reason": "ffmpeg was killed (signal 9) 5 times", "encoder": "libx264"},
 			recovery: []step{{"720p", "starting", "libx264", ""}, {"720p", "running", "libx264", ""}}, after: 30 * time.Second,
 		},
 		{
 			name:  "no encoder",
 			steps: []step{{"720p-av1", "failed", "", "no AV1 encoder was found"}},
-			want:  "transcode_no_encoder", severity: Warning, title: "no encoder for 720p-av1: no AV1 encoder was found",
+			want:  "transcode_no_encoder", severity: Info, title: "cannot make 720p-av1: no AV1 encoder was found",
 			evidence: map[string]any{"renditions": "720p-av1", "encoder": nil},
 			recovery: []step{{"720p-av1", "idle", "", ""}}, after: 30 * time.Second,
 		},
 		{
 			name:  "budget is full",
 			steps: []step{{"720p", "refused", "", "0.6 more cores were needed, 0.3 of 3.0 are left"}},
-			want:  "transcode_budget", severity: Warning, title: "no room to encode 720p, refused since 2 s: 0.6 more cores",
+			want:  "transcode_budget", severity: Warning, title: "no room to encode 720p, which was refused 2 s ago: 0.6 more cores",
 			evidence: map[string]any{"count": 1, "reason": "0.6 more cores were needed, 0.3 of 3.0 are left"},
 			recovery: []step{{"720p", "starting", "libx264", ""}}, after: 30 * time.Second,
 		},
 		{
+			name:  "no ffmpeg",
+			steps: []step{{"720p", "failed", "", "there is none"}, {"opus", "failed", "", "there is none"}},
+			want:  "transcode_no_encoder", severity: Warning, title: "cannot make 720p, opus: there is none",
+			evidence: map[string]any{"renditions": "720p, opus", "count": 2},
+			recovery: []step{{"720p", "idle", "", ""}, {"opus", "idle", "", ""}}, after: 30 * time.Second,
+		},
+		{
 			name:  "hardware gives up",
-			steps: []step{{"720p", "running", "h264_nvenc", ""}, {"720p", "starting", "libx264", ""}, {"720p", "running", "libx264", ""}},
+			steps: []step{{"720p", "starting", "", ""}, {"720p", "starting", "h264_nvenc", "it died"}, {"720p", "running", "libx264", "libx264 takes its place"}},
 			want:  "hardware_fallback", severity: Info, title: "h264_nvenc gave up on 720p, and libx264 encodes it",
-			evidence: map[string]any{"gave_up": "h264_nvenc", "encoder": "libx264", "renditions": "720p"},
+			evidence: map[string]any{"gave_up": "h264_nvenc", "encoder": "libx264", "renditions": "720p", "reason": "libx264 takes its place"},
 			recovery: []step{{"720p", "running", "h264_nvenc", ""}}, after: 10 * time.Second,
 		},
 		{
@@ -138,24 +145,6 @@ func TestEncoding(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestServerThatCannotEncode is told once a stream is live, and taken back.
-func TestServerThatCannotEncode(t *testing.T) {
-	admit(t, Session{}, mediatest.Options{}, func(p *patient) {
-		p.d.CannotEncode("there is no ffmpeg. ")
-		p.send(3 * time.Second)
-		p.has("transcode_no_encoder")
-		if f := p.finding("transcode_no_encoder"); f.Severity != Info || !strings.HasSuffix(f.Title, "as it comes: there is no ffmpeg") {
-			t.Errorf("found %+v", f)
-		}
-		if r := p.report(); r.Status != Good || *r.Score != 98 {
-			t.Errorf("%s with score %d", r.Status, *r.Score)
-		}
-		p.d.CannotEncode("")
-		p.send(32 * time.Second)
-		p.has()
-	})
 }
 
 // TestRenditionsAreBounded keeps a few, and none of streams that nobody publishes.

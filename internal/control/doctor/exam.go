@@ -35,7 +35,7 @@ type broadcast struct {
 	refusedCode        string
 	refusedReason      string
 	refused            int
-	encoding           encoding // of this second: not to be kept
+	outputs            []output // the stream's own, while it is being examined
 }
 
 // examiner keeps, for one publisher, what must be compared with later.

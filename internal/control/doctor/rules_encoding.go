@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"onair/internal/media"
 )
 
 const (
@@ -40,9 +42,9 @@ func encodingEntries() []entry {
 		},
 		{
 			code: "transcode_no_encoder", severity: Warning, raise: 0, clear: 30 * time.Second, check: checkNoEncoder, always: true,
-			meaning:  "The server has no encoder for what viewers ask for. They get the stream as it comes. That the server has none at all is told as information.",
-			when:     "a rendition is asked for and no encoder that worked at the start makes its codec, or ffmpeg is missing",
-			evidence: "`renditions`, `count`, `reason`",
+			meaning:  "The server cannot make a rendition at all: it has no encoder for it, or cannot decode what is sent. Viewers get the stream as it comes. It is information for a rung of the ladder, and a warning for what some players need: sound in AAC, and sound in Opus or a picture without reordering over WebRTC.",
+			when:     "no encoder that worked at the start makes the rendition's codec, or ffmpeg is missing",
+			evidence: "`renditions`, `count`, `seconds`, `reason`",
 			fix:      operator("install an ffmpeg with libx264, aac and libopus (apt install ffmpeg), or name one with --transcode-ffmpeg; GET /v1/server lists the encoders found."),
 		},
 		{
@@ -71,30 +73,41 @@ func encodingEntries() []entry {
 
 func checkShed(e *exam) verdict {
 	return e.ofState(func(m *output) bool { return m.state == "shed" }, func(names, ago string) string {
-		return "The machine is too slow to encode " + names + ", which was given up " + ago + " ago"
+		return ago + " ago the server gave up encoding " + names
 	})
 }
 
 func checkFailed(e *exam) verdict {
-	return e.ofState(func(m *output) bool { return m.state == "failed" && m.encoder != "" }, func(names, ago string) string {
-		return "The encoder of " + names + " keeps failing, since " + ago
+	return e.ofState(func(m *output) bool { return m.state == "failed" && !lacksEncoder(m) }, func(names, ago string) string {
+		return "The encoder of " + names + " failed again and again, " + ago + " ago"
 	})
 }
 
 func checkNoEncoder(e *exam) verdict {
-	v := e.ofState(func(m *output) bool { return m.state == "failed" && m.encoder == "" }, func(names, _ string) string {
-		return "The server has no encoder for " + names
+	v := e.ofState(lacksEncoder, func(names, _ string) string {
+		return "The server cannot make " + names
 	})
-	if reason := e.broadcast.encoding.cannot; v.is == no && reason != "" {
-		return verdict{is: yes, severity: Info, title: "The server cannot encode, and viewers get the stream as it comes: " + reason,
-			evidence: map[string]any{"reason": reason}}
+	if v.is != yes {
+		return v
+	}
+	// Without these there are players that show or play nothing; all else is a choice less.
+	v.severity = Info
+	for i := range e.broadcast.outputs {
+		switch m := &e.broadcast.outputs[i]; {
+		case !lacksEncoder(m):
+		case m.name == media.RenditionRealtime, m.name == media.RenditionOpus, m.name == media.RenditionAAC:
+			v.severity = Warning
+		}
 	}
 	return v
 }
 
+// lacksEncoder tells a rendition that was never begun from one whose encoder fails.
+func lacksEncoder(m *output) bool { return m.state == "failed" && m.encoder == "" }
+
 func checkBudget(e *exam) verdict {
 	return e.ofState(func(m *output) bool { return m.state == "refused" }, func(names, ago string) string {
-		return "The server has no room to encode " + names + ", refused since " + ago
+		return "The server has no room to encode " + names + ", which was refused " + ago + " ago"
 	})
 }
 
@@ -103,8 +116,8 @@ func checkBudget(e *exam) verdict {
 func (e *exam) ofState(is func(*output) bool, tell func(names, ago string) string) verdict {
 	var names []string
 	var first *output
-	for i := range e.broadcast.encoding.outputs {
-		m := &e.broadcast.encoding.outputs[i]
+	for i := range e.broadcast.outputs {
+		m := &e.broadcast.outputs[i]
 		if !is(m) {
 			continue
 		}
@@ -134,8 +147,8 @@ func checkRestarted(e *exam) verdict {
 	var names []string
 	var reason string
 	n := 0
-	for i := range e.broadcast.encoding.outputs {
-		m := &e.broadcast.encoding.outputs[i]
+	for i := range e.broadcast.outputs {
+		m := &e.broadcast.outputs[i]
 		if r := m.restarts.within(e.now, restartWindow); r > 0 {
 			n += r
 			names = append(names, m.name)
@@ -157,8 +170,8 @@ func checkRestarted(e *exam) verdict {
 func checkFallback(e *exam) verdict {
 	var names []string
 	var first *output
-	for i := range e.broadcast.encoding.outputs {
-		m := &e.broadcast.encoding.outputs[i]
+	for i := range e.broadcast.outputs {
+		m := &e.broadcast.outputs[i]
 		if m.fellFrom == "" || m.state != "starting" && m.state != "running" {
 			continue
 		}
@@ -171,12 +184,8 @@ func checkFallback(e *exam) verdict {
 		return fine
 	}
 	list := strings.Join(names, ", ")
-	v := verdict{is: yes, title: fmt.Sprintf("%s gave up on %s, and %s encodes it on the processor", first.fellFrom, list, first.encoder),
+	return verdict{is: yes, title: fmt.Sprintf("%s gave up on %s, and %s encodes it on the processor", first.fellFrom, list, first.encoder),
 		evidence: map[string]any{"renditions": list, "count": len(names), "encoder": first.encoder, "gave_up": first.fellFrom, "reason": first.why}}
-	if first.why != "" {
-		v.title += ": " + first.why
-	}
-	return v
 }
 
 // spoken is a time as people say it.

@@ -114,19 +114,16 @@ func (s *stream) activeTap() *Tap {
 
 // examine reads every source, applies the rules, and returns the event if something
 // changed; nil otherwise.
-func (s *stream) examine(rules []entry, now time.Time, every time.Duration, cannotEncode string) *event.StreamHealth {
+func (s *stream) examine(rules []entry, now time.Time, every time.Duration) *event.StreamHealth {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change := &event.StreamHealth{StreamID: s.id, Raised: []string{}, Cleared: []string{}}
 	b := broadcast{
 		takeovers: s.takeovers.within(now, takeoverWindow), resumes: s.resumes.within(now, reconnectWindow),
 		refusedAt: s.refusedAt, refusedCode: s.refusedCode, refusedReason: s.refusedReason, refused: s.refused,
-		encoding: encoding{outputs: s.outputs},
+		outputs: s.outputs,
 	}
 	active := s.active()
-	if active != nil {
-		b.encoding.cannot = cannotEncode
-	}
 	for _, p := range []*source{&s.main, &s.backup} {
 		live := p.tap != nil && p.tap.live()
 		if live {

@@ -461,6 +461,6 @@ func BenchmarkExamine(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		now = now.Add(time.Second)
-		s.examine(d.rules, now, 15*time.Second, "")
+		s.examine(d.rules, now, 15*time.Second)
 	}
 }
