@@ -23,6 +23,13 @@ export async function ways({ page, check, expect }, mock, stream) {
   await health.getByText('last readings').waitFor();
   await check('health-stale');
 
+  await qualities({ page, check, expect }, stream);
+  await page.getByText('Other addresses').click();
+  await page.getByRole('textbox', { name: 'WHEP', exact: true }).waitFor();
+  await page.getByRole('textbox', { name: 'DASH', exact: true }).waitFor();
+  await page.getByText('Other addresses').scrollIntoViewIfNeeded();
+  await check('addresses');
+
   for (const [tab, words] of [
     ['SRT', 'SRT is not encrypted for this stream.'],
     ['Browser', 'service WHIP'],
@@ -94,4 +101,32 @@ export async function ways({ page, check, expect }, mock, stream) {
   await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
   await page.getByRole('button', { name: 'Set an address' }).waitFor();
   await page.getByRole('tab', { name: 'OBS', exact: true }).click();
+}
+
+/** The renditions with their states, and the settings of the ladder. */
+async function qualities({ page, check, expect }, stream) {
+  const card = page.getByRole('region', { name: 'Qualities' });
+  await card.getByText('No room', { exact: true }).waitFor();
+  await card.getByText('the encoding budget of 3 cores is full').waitFor();
+  await card.getByText('libx264 · 0.').waitFor({ timeout: 10_000 });
+  await card.scrollIntoViewIfNeeded();
+  await check('qualities');
+  await card.getByRole('button', { name: 'Settings' }).click();
+  await page.getByText('h264_nvenc (hardware)').waitFor();
+  await check('ladder');
+  await page.getByLabel('Other qualities are encoded').selectOption('always');
+  await page.getByLabel('Which').selectOption('My own list');
+  await page.getByLabel('Qualities, the best first').fill('720p, potato');
+  await page.getByLabel('Viewers in real time').fill('25');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('potato is no rung').waitFor();
+  await check('ladder-wrong');
+  await page.getByLabel('Qualities, the best first').fill('720p\n480p@900k');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('All qualities are encoded').waitFor();
+  const { ladder, realtime_viewers } = stream;
+  expect(
+    ladder.mode === 'always' && ladder.rungs.join() === '720p,480p@900k' && realtime_viewers === 25,
+    `saved ${JSON.stringify({ ladder, realtime_viewers })}`,
+  );
 }

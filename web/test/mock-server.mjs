@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { report } from './health.mjs';
+import { renditions, TRANSCODING } from './renditions.mjs';
 
 const NO_DATA = {
   status: 'no_data',
@@ -80,7 +81,8 @@ export async function start(port = 0) {
       latency_mode: 'low',
       reconnect_window: 60,
       record: false,
-      ladder: null,
+      ladder: { profile: null, rungs: [], mode: null },
+      realtime_viewers: null,
       playback_ids: [{ id: pid, policy: 'public' }],
       ingest: {
         rtmp_url: 'rtmp://live.example.com:1935/live',
@@ -102,6 +104,9 @@ export async function start(port = 0) {
       simulcast_targets: [],
       playback: {
         hls_url: `${base}/hls/${pid}/index.m3u8`,
+        dash_url: `${base}/dash/${pid}/manifest.mpd`,
+        whep_url: `${base}/whep/${pid}`,
+        thumbnail_url: `${base}/images/${pid}/thumbnail.jpg`,
         watch_url: `${base}/watch/${pid}`,
         rtmp_url: `rtmp://live.example.com:1935/play/${pid}`,
         srt_url: `srt://live.example.com:8890?streamid=play:${pid}`,
@@ -270,7 +275,12 @@ export async function start(port = 0) {
     const body = text ? JSON.parse(text) : {};
     if (path === '/v1/session') return send(res, 200, { role: 'owner' });
     if (path === '/v1/server')
-      return send(res, 200, { version: '0.1.0-mock', rtmp_url: 'rtmp://live.example.com:1935/live' });
+      return send(res, 200, {
+        version: '0.1.0-mock',
+        rtmp_url: 'rtmp://live.example.com:1935/live',
+        realtime_viewers: 100,
+        transcoding: TRANSCODING,
+      });
     if (path === '/v1/events') {
       res.writeHead(200, { 'Content-Type': 'text/event-stream' });
       res.write(': hello\n\n');
@@ -296,6 +306,8 @@ export async function start(port = 0) {
     const s = streams.get(id);
     if (!s) return problem(res, 404, 'not_found', 'no such live stream');
     if (verb === 'health') return send(res, 200, healths.get(id) ?? NO_DATA);
+    if (verb === 'renditions')
+      return send(res, 200, { data: s.active_ingest ? renditions() : [], next_cursor: null });
     if (verb === 'simulcast-targets') return target(req, res, s, sub, body);
     if (!verb) {
       if (req.method === 'DELETE') {
@@ -304,7 +316,16 @@ export async function start(port = 0) {
         return send(res, 204);
       }
       if (req.method === 'PATCH') {
-        const { source, multitrack, ...rest } = body;
+        const { source, multitrack, ladder, ...rest } = body;
+        if (ladder?.rungs?.includes('potato')) {
+          return problem(
+            res,
+            422,
+            'invalid',
+            'potato is no rung. Write rungs such as 720p, 1080p60, 480p@900k or 720p/hevc.',
+          );
+        }
+        if (ladder) s.ladder = { ...s.ladder, ...ladder, rungs: ladder.rungs ?? [] };
         if (source?.url === 'ftp://x') {
           return problem(res, 422, 'invalid', 'The address must begin with one of rtmp, rtmps, srt and ://.');
         }

@@ -17,7 +17,7 @@ export function Activity({ id, status }: { id: string; status: StreamStatus }) {
       <h2>Activity</h2>
       <ol class="activity">
         {mine.map((e) => (
-          <li key={e.seq} class={e.type === 'ingest.refused' || e.type.endsWith('reconnecting') ? 'bad' : ''}>
+          <li key={e.seq} class={isBad(e) ? 'bad' : ''}>
             <time dateTime={e.at} class="muted">
               {new Date(e.at).toLocaleTimeString()}
             </time>
@@ -62,9 +62,38 @@ export function eventWords(e: FeedEvent): string {
       return 'A service to restream to was switched';
     case 'live_stream.simulcast_target.deleted':
       return 'A service to restream to was removed';
+    case 'live_stream.rendition':
+      return renditionWords(d);
     case 'ingest.refused':
       return `An encoder was refused: ${d.reason ?? d.code ?? 'no reason given'}${d.peer ? ` (from ${d.peer})` : ''}`;
     default:
       return e.type;
+  }
+}
+
+function isBad(e: FeedEvent): boolean {
+  if (e.type === 'live_stream.rendition')
+    return ['failed', 'refused', 'shed'].includes(String(e.data?.state));
+  return e.type === 'ingest.refused' || e.type.endsWith('reconnecting');
+}
+
+function renditionWords(d: Record<string, string | number | boolean | undefined>): string {
+  const what = `The quality ${d.rendition}`;
+  const because = d.reason ? `: ${d.reason}` : '';
+  switch (d.state) {
+    case 'starting':
+      return `${what} is asked for`;
+    case 'running':
+      return `${what} is being encoded${d.encoder ? ` by ${d.encoder}` : ''}`;
+    case 'idle':
+      return `${what} has ended${because}`;
+    case 'failed':
+      return `${what} could not be encoded${because}`;
+    case 'refused':
+      return `${what} was refused${because}`;
+    case 'shed':
+      return `${what} was given up${because}`;
+    default:
+      return `${what}: ${d.state}${because}`;
   }
 }

@@ -6,6 +6,7 @@ import { CreateDialog, MODES } from './create';
 import { useNow } from './hooks';
 import { linkTo } from './route';
 import { listError, liveCount, loadMore, nextCursor, say, streams } from './store';
+import { Thumbnail } from './thumbnail';
 import { ErrorLine, Icon, Status } from './ui';
 
 const RANK: Record<StreamStatus, number> = { active: 0, reconnecting: 0, idle: 1, disabled: 2 };
@@ -91,6 +92,7 @@ function Row({ stream: s }: { stream: LiveStream }) {
   return (
     <li>
       <a class="stream-row" href={linkTo(s.id)}>
+        <Thumbnail stream={s} />
         <Status status={s.status} />
         <span class="stream-name">
           <b>{s.title || 'Untitled stream'}</b>

@@ -8,6 +8,7 @@ import { MODES, StreamForm } from './create';
 import { HealthCard, useHealth } from './health';
 import { useNow } from './hooks';
 import { Ingest } from './ingest';
+import { LadderCard } from './ladder';
 import { Preview } from './preview';
 import { SourceCard } from './source';
 import { api, drop, put, say, streams } from './store';
@@ -75,6 +76,7 @@ export function StreamPage({ id }: { id: string }) {
         <div class="column">
           {stream.status !== 'disabled' && <Preview stream={stream} />}
           <Monitor stream={stream} />
+          <LadderCard stream={stream} />
           <Activity id={id} status={stream.status} />
         </div>
         <div class="column">
@@ -241,6 +243,14 @@ function Share({ stream }: { stream: LiveStream }) {
   const id = stream.playback_ids[0]?.id;
   const url = stream.playback?.watch_url || (id ? `${location.origin}/watch/${id}` : '');
   if (!url) return null;
+  const p = stream.playback;
+  const more = [
+    { name: 'WHEP', url: p?.whep_url, help: 'For players of WebRTC: under half a second.' },
+    { name: 'DASH', url: p?.dash_url, help: 'For dash.js, Shaka, and televisions.' },
+    { name: 'RTMP', url: p?.rtmp_url },
+    { name: 'SRT', url: p?.srt_url, secret: !!stream.srt_passphrase },
+    { name: 'Thumbnail', url: p?.thumbnail_url, help: 'The picture as it is now, at most 10 s old.' },
+  ].flatMap(({ url, help = '', secret = false, name }) => (url ? [{ name, url, help, secret }] : []));
   const hls = stream.playback?.hls_url ? new URL(stream.playback.hls_url, location.href).href : '';
   return (
     <section class="card">
@@ -253,14 +263,15 @@ function Share({ stream }: { stream: LiveStream }) {
       </div>
       <CopyField label="Watch link" value={url} />
       {hls && <CopyField label="For other players (HLS)" value={hls} />}
-      {(stream.playback?.rtmp_url || stream.playback?.srt_url) && (
+      {more.length > 0 && (
         <details class="fold">
-          <summary>RTMP and SRT</summary>
+          <summary>Other addresses</summary>
           <div class="fold-body">
-            {stream.playback.rtmp_url && <CopyField label="RTMP" value={stream.playback.rtmp_url} />}
-            {stream.playback.srt_url && (
-              <CopyField label="SRT" value={stream.playback.srt_url} secret={!!stream.srt_passphrase} />
-            )}
+            {more.map((m) => (
+              <CopyField key={m.name} label={m.name} value={m.url} secret={m.secret}>
+                {m.help && <p class="help">{m.help}</p>}
+              </CopyField>
+            ))}
           </div>
         </details>
       )}

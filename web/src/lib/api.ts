@@ -1,10 +1,12 @@
 import type {
   Health,
+  LadderMode,
   LatencyMode,
   LiveStream,
   LiveStreamList,
   Playback,
   Problem,
+  Rendition,
   ServerInfo,
   Target,
 } from './types';
@@ -103,6 +105,9 @@ export interface StreamChange {
   reconnect_window?: number;
   srt_passphrase?: string | null;
   source?: { url?: string; on_demand?: boolean; enabled?: boolean } | null;
+  /** Profile and rungs exclude each other; null, and no rungs, are the server's default. */
+  ladder?: { profile?: string | null; rungs?: string[] | null; mode?: LadderMode | null };
+  realtime_viewers?: number | null;
   multitrack?: { enabled?: boolean; max_video_tracks?: number | null; max_bitrate?: number | null };
 }
 
@@ -162,6 +167,8 @@ export class Api {
 
   health = (id: string, signal?: AbortSignal) =>
     this.request<Health>('GET', `${this.path(id)}/health`, undefined, signal);
+  renditions = (id: string, signal?: AbortSignal) =>
+    this.request<{ data: Rendition[] }>('GET', `${this.path(id)}/renditions`, undefined, signal);
   addTarget = (id: string, target: NewTarget) => this.request<Target>('POST', this.targets(id), target);
   switchTarget = (id: string, target: string, enabled: boolean) =>
     this.request<Target>('PATCH', `${this.targets(id)}/${encodeURIComponent(target)}`, { enabled });

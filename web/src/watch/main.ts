@@ -1,6 +1,6 @@
 import { ApiError, getPlayback } from '../lib/api';
 import { jitter } from '../lib/backoff';
-import { clock, count, delay } from '../lib/format';
+import { clock, count, delay, millis } from '../lib/format';
 import type { Playback } from '../lib/types';
 import { el, icon } from './dom';
 import { actionFor, type KeyAction } from './keys';
@@ -186,7 +186,9 @@ function render(): void {
   if (document.title !== page) document.title = page;
   text(viewers, info?.viewers && state === 'playing' ? count(info.viewers, 'viewer') : '');
   const d = player.delay();
-  text(lag, d !== null && state === 'playing' ? `${delay(d)} behind the camera` : '');
+  const late =
+    player.way === 'webrtc' ? `${millis(d ?? 0)} from the server` : `${delay(d)} behind the camera`;
+  text(lag, d !== null && state === 'playing' ? late : '');
   const { words: shown, how } = wayWords(state === 'playing' ? player.way : null);
   text(way, shown);
   put(lag, 'title', how);
