@@ -39,18 +39,20 @@ const (
 type rung struct {
 	name string
 	id   int // of its track
-	// wanted is when somebody asked for it last, in Unix nanoseconds; serving is set while
-	// asking again needs nothing but that.
-	wanted  atomic.Int64
+	// wanted is set when somebody asks for it, until that is noticed: reading the clock for
+	// each request would cost more than all else. serving is set while asking again needs
+	// nothing but that.
+	wanted  atomic.Bool
 	serving atomic.Bool
 	// last is the highest PTS that was written to its feed, as a time.Duration.
 	last atomic.Int64
 
-	spec    *spec
-	planned bool // the present plan has it
-	state   State
-	since   time.Time
-	reason  string
+	wantedAt time.Time // when that was noticed last
+	spec     *spec
+	planned  bool // the present plan has it
+	state    State
+	since    time.Time
+	reason   string
 	// until is when a pause is over; zero if there is none, or no end of it.
 	until time.Time
 	// pauses counts those that came one after another.
@@ -321,7 +323,7 @@ func (s *stream) ask(name string) error {
 	if r == nil {
 		return notOffered(name)
 	}
-	r.wanted.Store(time.Now().UnixNano())
+	r.wantedAt = time.Now()
 	return s.admit(r)
 }
 

@@ -187,7 +187,9 @@ func (t *Transcoder) Want(streamID, rendition string) error {
 		return notOffered(rendition)
 	}
 	if r := (*s.rungs.Load())[rendition]; r != nil {
-		r.wanted.Store(time.Now().UnixNano())
+		if !r.wanted.Load() {
+			r.wanted.Store(true)
+		}
 		if r.serving.Load() {
 			return nil
 		}

@@ -92,12 +92,19 @@ func (w *watch) look(now time.Time) bool {
 
 // idle reports whether nobody wants any of the rungs; the mutex is held.
 func (w *watch) idle(now time.Time) bool {
+	idle := true
 	for _, r := range w.e.rungs {
-		if w.e.has(r) && (w.e.s.kept(r) || now.UnixNano()-r.wanted.Load() < int64(w.e.s.t.cfg.Idle)) {
-			return false
+		if !w.e.has(r) {
+			continue
+		}
+		if r.wanted.Swap(false) {
+			r.wantedAt = now
+		}
+		if w.e.s.kept(r) || now.Sub(r.wantedAt) < w.e.s.t.cfg.Idle {
+			idle = false
 		}
 	}
-	return true
+	return idle
 }
 
 // behind sheds the stream's top rung if the encode has been too far behind for too long. One
