@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
 
 	"onair/internal/fault"
@@ -125,32 +128,36 @@ type watcher struct {
 // watcherOptions vary a watcher.
 type watcherOptions struct {
 	setting func(*webrtc.SettingEngine)
-	drop    func(kind string, p *rtp.Packet) bool
+	drop    func(b []byte) bool // datagrams that do not come
 	codecs  func(*webrtc.MediaEngine) error
 }
 
-// deaf loses packets before anything else sees them.
+// deaf is a network that loses what comes.
 type deaf struct {
-	interceptor.NoOp
-	drop func(kind string, p *rtp.Packet) bool
+	*stdnet.Net
+	drop func(b []byte) bool
 }
 
-func (d *deaf) NewInterceptor(string) (interceptor.Interceptor, error) { return d, nil }
+func (n deaf) ListenUDP(network string, at *net.UDPAddr) (transport.UDPConn, error) {
+	c, err := n.Net.ListenUDP(network, at)
+	if err != nil {
+		return nil, err
+	}
+	return deafConn{UDPConn: c, drop: n.drop}, nil
+}
 
-func (d *deaf) BindRemoteStream(info *interceptor.StreamInfo, r interceptor.RTPReader) interceptor.RTPReader {
-	return interceptor.RTPReaderFunc(func(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
-		for {
-			n, attr, err := r.Read(b, a)
-			if err != nil {
-				return n, attr, err
-			}
-			var p rtp.Packet
-			if p.Unmarshal(b[:n]) == nil && d.drop(info.MimeType, &p) {
-				continue
-			}
-			return n, attr, nil
+type deafConn struct {
+	transport.UDPConn
+	drop func(b []byte) bool
+}
+
+func (c deafConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := c.UDPConn.ReadFrom(b)
+		if err != nil || !c.drop(b[:n]) {
+			return n, from, err
 		}
-	})
+	}
 }
 
 func newWatcher(t *testing.T, o watcherOptions) *watcher {
@@ -184,14 +191,18 @@ func newWatcher(t *testing.T, o watcherOptions) *watcher {
 		t.Fatal(err)
 	}
 	reg.Add(feedback)
-	if o.drop != nil {
-		reg.Add(&deaf{drop: o.drop})
-	}
 	var set webrtc.SettingEngine
 	set.SetIncludeLoopbackCandidate(true)
 	set.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	if o.setting != nil {
 		o.setting(&set)
+	}
+	if o.drop != nil {
+		network, err := stdnet.NewNet()
+		if err != nil {
+			t.Fatal(err)
+		}
+		set.SetNet(deaf{Net: network, drop: o.drop})
 	}
 	w := &watcher{t: t, up: make(chan struct{}), closed: make(chan struct{}), changed: make(chan struct{}),
 		got: map[string][]*rtp.Packet{}, reports: map[string][]*rtcp.SenderReport{}, tracks: map[string]*webrtc.TrackRemote{}}
@@ -268,8 +279,8 @@ func (w *watcher) close() {
 	w.pc = nil
 }
 
-// watch does what WHEP asks for, and waits for the connection.
-func (w *watcher) watch(h *host) *watcher {
+// offer makes the offer, with all candidates.
+func (w *watcher) offer() string {
 	w.t.Helper()
 	offer, err := w.pc.CreateOffer(nil)
 	if err != nil {
@@ -280,7 +291,24 @@ func (w *watcher) watch(h *host) *watcher {
 		w.t.Fatal(err)
 	}
 	<-gathered
-	a := h.ask(w.t, http.MethodPost, "/whep/"+goodPlayback, w.pc.LocalDescription().SDP, "Content-Type", typeSDP)
+	return w.pc.LocalDescription().SDP
+}
+
+// watch does what WHEP asks for, and waits for the connection.
+func (w *watcher) watch(h *host) *watcher {
+	w.t.Helper()
+	w.post(h, w.offer())
+	select {
+	case <-w.up:
+	case <-time.NewTimer(15 * time.Second).C:
+		w.t.Fatalf("no connection\n%s", w.answer)
+	}
+	return w
+}
+
+func (w *watcher) post(h *host, offer string) {
+	w.t.Helper()
+	a := h.ask(w.t, http.MethodPost, "/whep/"+goodPlayback, offer, "Content-Type", typeSDP)
 	if a.status != http.StatusCreated {
 		w.t.Fatalf("the POST was answered with %d %s", a.status, a.body)
 	}
@@ -288,12 +316,17 @@ func (w *watcher) watch(h *host) *watcher {
 	if err := w.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: a.body}); err != nil {
 		w.t.Fatalf("the answer is not understood: %v\n%s", err, a.body)
 	}
-	select {
-	case <-w.up:
-	case <-time.NewTimer(10 * time.Second).C:
-		w.t.Fatalf("no connection\n%s", a.body)
+}
+
+// request waits for the session as the server sees it.
+func (s *station) request(t *testing.T) *PlayRequest {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.requests) == 0 {
+		t.Fatal("nobody came to watch")
 	}
-	return w
+	return s.requests[len(s.requests)-1]
 }
 
 // wait waits until ok is true of what came.

@@ -56,7 +56,7 @@ func TestLossOnTheWay(t *testing.T) {
 			begun := time.Now()
 			stage.play(t, func() bool { return time.Since(begun) > 3*time.Second })
 			st.wait(t, "the pictures", func(p []*media.Packet) bool { return len(of(p, 1)) >= 80 })
-			packets := of(st.packets, 1)
+			packets := of(st.wait(t, "the pictures", func([]*media.Packet) bool { return true }), 1)
 			for i := 1; i < len(packets); i++ {
 				if step := packets[i].DTS - packets[i-1].DTS; step > 3200 {
 					t.Errorf("%d ticks are missing before picture %d", step-3000, i)

@@ -19,8 +19,7 @@ import (
 
 // The tests TestW… are rows of a list of threats. W10 (TURN as a relay into the network)
 // cannot happen: there is no TURN server, and an ICE-lite agent sends nothing to an
-// address that it was not asked from. W13 is about a viewer's requests as well, which
-// playback will have to meet.
+// address that it was not asked from. Those of viewers are in play_test.go.
 
 // stranger is a socket beside the session.
 func stranger(t *testing.T, h *host) *net.UDPConn {

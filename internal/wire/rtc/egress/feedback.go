@@ -65,6 +65,12 @@ func (v *viewer) hear(data []byte, now time.Time) {
 		return
 	}
 	v.session.heard(now)
+	v.react(plain, now)
+}
+
+// react does what authentic RTCP asks for.
+func (v *viewer) react(plain []byte, now time.Time) {
+	m := v.loop.engine.metrics
 	packets, err := rtcp.Unmarshal(plain)
 	if err != nil {
 		m.malformed.Inc()

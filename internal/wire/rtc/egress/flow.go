@@ -172,7 +172,7 @@ func (f *flow) try(now time.Time) {
 		return
 	case f.v.blocked(f) || f.fresh && f.fan == f.begun[len(f.begun)-1].fan && key.no < f.no:
 		return
-	case last.in.Sub(last.at) > settleLag && waited < settleTime:
+	case f.packets == 0 && last.in.Sub(last.at) > settleLag && waited < settleTime:
 		return // it is being filled; what is the newest in a moment is nearer to live
 	case bytes > largeGroup && f.fan.options.RequestKey != nil && waited < askTime:
 		f.fan.requestKey(now)
