@@ -86,7 +86,7 @@ func (a *API) routes() {
 	register(a, op("get-live-stream", http.MethodGet, one, tagStreams, "Read a live stream", "", http.StatusOK),
 		missing, a.getStream)
 	register(a, op("update-live-stream", http.MethodPatch, one, tagStreams, "Change a live stream",
-		"A merge patch (RFC 7396): what is left out stays, null returns a field to its default, metadata is merged key by key and null removes a key. A new latency_mode or reconnect_window applies to the next broadcast.", http.StatusOK),
+		"A merge patch (RFC 7396): what is left out stays, null returns a field to its default, metadata is merged key by key and null removes a key. A new latency_mode or reconnect_window applies to the next broadcast, a new ladder at once.", http.StatusOK),
 		[]fault.Kind{fault.NotFound, fault.Unsupported}, a.patchStream)
 	register(a, op("delete-live-stream", http.MethodDelete, one, tagStreams, "Delete a live stream",
 		"Its key and playback ids are unknown from then on; a running broadcast ends at once.", http.StatusNoContent),
