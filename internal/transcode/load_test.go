@@ -397,3 +397,24 @@ func TestReorders(t *testing.T) {
 		}
 	})
 }
+
+// TestFewPicturesAreNoLag: a shared screen of a picture every other second is not behind
+// because its last pictures are still on their way.
+func TestFewPicturesAreNoLag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tool := newFakeTool()
+		s := newStage(t, nil, tool, nil)
+		s.audio = nil
+		s.publish()
+		s.live(500 * time.Millisecond)
+		s.want("480p")
+		tool.lag = 6 * time.Second
+		for range 25 {
+			s.write()
+			s.clock += 2*time.Second - frameTime
+			time.Sleep(2 * time.Second)
+			s.want("480p")
+		}
+		s.wantState("480p", Running)
+	})
+}

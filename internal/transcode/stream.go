@@ -27,9 +27,6 @@ const (
 	firstPause, maxPause = time.Minute, 10 * time.Minute
 	// alwaysTick is how often a ladder that is always on is looked after.
 	alwaysTick = time.Second
-	// watchPictures is after how many pictures a source that declares that it reorders, and
-	// does not, is believed its deeds: some encoders declare what they could do.
-	watchPictures = 300
 	// firstTrackID is the first of the IDs of tracks that are made, which must differ from
 	// the publisher's.
 	firstTrackID = 1000
@@ -210,8 +207,7 @@ func (s *stream) source() source {
 		s.declared.track = src.video
 		s.declared.frames, _ = bitstream.Reorder(src.video)
 	}
-	reordered, pictures := feed.Order()
-	src.reorders = reordered || s.declared.frames > 0 && pictures < watchPictures
+	src.reorders = reorders(feed, s.declared.frames)
 	src.rate = src.video.FrameRate
 	if src.rate == 0 {
 		src.rate = s.measuredRate(src.video)

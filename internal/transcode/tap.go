@@ -34,6 +34,9 @@ type tap struct {
 	// nanoseconds; waiting is set while another one is being waited for.
 	handed  atomic.Int64
 	waiting atomic.Bool
+	// step is the time between the last two packets on the timeline, as a time.Duration.
+	step atomic.Int64
+	dts  int64 // of the last
 }
 
 func newTap(quit context.Context, feed *hub.Feed, kind media.Kind) *tap {
@@ -68,7 +71,7 @@ func (t *tap) begin(after time.Duration) (*media.Track, error) {
 			return nil, err
 		}
 		if p.Key && t.lead(p.Track) && p.Track.Duration(p.PTS) > after {
-			t.next, t.track, t.lost = p, p.Track, false
+			t.next, t.track, t.lost, t.dts = p, p.Track, false, p.DTS
 			t.waiting.Store(true)
 			return p.Track, nil
 		}
@@ -108,6 +111,8 @@ func (t *tap) ReadPacket(ctx context.Context) (*media.Packet, error) {
 			arrived = time.Now()
 		}
 		t.handed.Store(arrived.UnixNano())
+		t.step.Store(int64(max(0, p.Track.Duration(p.DTS-t.dts))))
+		t.dts = p.DTS
 		t.waiting.Store(false)
 		return p, nil
 	}

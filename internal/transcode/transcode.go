@@ -30,6 +30,7 @@ import (
 	"onair/internal/ffmpeg"
 	"onair/internal/hub"
 	"onair/internal/media"
+	"onair/internal/media/bitstream"
 )
 
 // Tool is what is needed of an *ffmpeg.Tool, which documents it.
@@ -204,13 +205,28 @@ func notOffered(rendition string) error {
 // Reorders reports whether the publisher's pictures are decoded in another order than they
 // are shown in (B-frames), which WebRTC cannot send.
 func (t *Transcoder) Reorders(streamID string) bool {
-	s := t.stream(streamID)
-	if s == nil {
+	s, ok := t.hub.Stream(streamID)
+	if !ok {
 		return false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.source().reorders
+	for _, tr := range s.Feed().Tracks() {
+		if tr.Kind() == media.Video {
+			frames, _ := bitstream.Reorder(tr)
+			return reorders(s.Feed(), frames)
+		}
+	}
+	return false
+}
+
+// watchPictures is after how many pictures a source that declares that it reorders, and does
+// not, is believed its deeds: some encoders declare what they could do.
+const watchPictures = 300
+
+// reorders reports whether the pictures of a feed are out of order, whose track declares
+// that so many may be.
+func reorders(f *hub.Feed, declared int) bool {
+	reordered, pictures := f.Order()
+	return reordered || declared > 0 && pictures < watchPictures
 }
 
 // Renditions lists what is made of a live stream or can be made, best picture first.

@@ -20,6 +20,9 @@ const (
 	shedGrace = 5 * time.Second
 	// measureEvery is over how long the cost of an encode is measured.
 	measureEvery = 10 * time.Second
+	// framesOnTheWay is how many pictures may be inside an encoder that keeps pace, maxStep
+	// the most that is forgiven for them.
+	framesOnTheWay, maxStep = 4, 20 * time.Second
 	// settledAfter is how long a rung has to run so that its failures are forgotten.
 	settledAfter = time.Minute
 )
@@ -117,6 +120,8 @@ func (w *watch) behind(now time.Time, age time.Duration) {
 	}
 	lag, moves := e.lag(), p.Made > w.made
 	w.made = p.Made
+	// A few pictures are always on their way, and where they are seconds apart that is no lag.
+	lag = max(0, lag-min(maxStep, framesOnTheWay*time.Duration(e.tap.step.Load())))
 	limit := s.t.cfg.MaxLag
 	if lag < limit/2 {
 		w.caught = true
