@@ -86,6 +86,9 @@ export async function console_(session, mock) {
   await page.getByRole('link', { name: 'All streams', exact: true }).click();
   await page.getByText('Keynote rehearsal').waitFor();
   await page.getByText('Studio B').waitFor();
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll('.thumb img')].some((i) => i.naturalWidth > 0),
+  );
   await check('list');
 
   mock.down(true);

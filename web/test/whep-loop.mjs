@@ -52,7 +52,7 @@ export function loop() {
       return new Response(null, { status: 200 });
     }
     if (path.endsWith('/layer')) {
-      whep.wishes.push(JSON.parse(init.body).encodingId);
+      whep.wishes.push(JSON.parse(init.body).layer);
       return new Response(null, { status: 204 });
     }
     whep.offers++;

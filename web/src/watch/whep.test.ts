@@ -106,7 +106,7 @@ describe('WHEP', () => {
     expect(await s.ask('720p')).toBe(true);
     expect(fetch.mock.calls[1]).toMatchObject([
       'http://here.test/whep/session/abc/layer',
-      { method: 'POST', body: '{"encodingId":"720p"}' },
+      { method: 'POST', body: '{"layer":"720p"}' },
     ]);
     s.close();
     expect(fetch.mock.calls[2]).toMatchObject(['http://here.test/whep/session/abc', { method: 'DELETE' }]);

@@ -61,7 +61,7 @@ export class WhepSession {
     const res = await fetch(`${this.url}/layer`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ encodingId: layer }),
+      body: JSON.stringify({ layer }),
       credentials: 'omit',
       signal: AbortSignal.timeout(ANSWER_LIMIT),
     });
