@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,12 +79,16 @@ func program(t *testing.T) string {
 	return path
 }
 
-// start runs a server on free ports with an empty data folder.
+// start runs a server on free ports with an empty data folder. It makes no renditions
+// unless the arguments say so: most tests look at what the publisher sends.
 func start(t *testing.T, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, log: newLines(), ended: make(chan error, 1)}
 	base := []string{"serve", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--srt", "127.0.0.1:0", "--webrtc", "127.0.0.1:0", "--data", t.TempDir(),
 		"--admin-token", adminToken, "--log-format", "json", "--log-level", "debug"}
+	if !slices.Contains(args, "--transcode") {
+		args = append(args, "--transcode", "off")
+	}
 	s.cmd = exec.Command(program(t), append(base, args...)...)
 	s.cmd.Stdout = s.log
 	s.cmd.Stderr = s.log

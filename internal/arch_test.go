@@ -53,7 +53,7 @@ var allowed = map[string][]string{
 	"deliver/dash":     {"deliver/pack", "deliver/audience", "hub", "media", "media/fmp4", "event", "fault"},
 	"deliver/images":   {"deliver/pack", "ffmpeg", "hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
 	// The hub and what it needs are for its tests, which compare it with net/http.
-	"deliver/shortcut": {"deliver/hls", "deliver/pack", "hub", "media", "event", "fault"},
+	"deliver/shortcut": {"deliver/hls", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
 	"deliver/play":     {"hub", "media", "event", "fault"},
 	"testcard":         {"media", "media/fmp4", "fault"},
 	"slate":            {"media", "media/fmp4", "fault"},

@@ -11,6 +11,7 @@ import (
 	"onair/internal/control/auth"
 	"onair/internal/control/doctor"
 	"onair/internal/control/golive"
+	"onair/internal/control/steer"
 	"onair/internal/control/store"
 	"onair/internal/control/web"
 	"onair/internal/deliver/audience"
@@ -65,15 +66,21 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		}
 		n.ingest.SetSlate(picture)
 	}
+	n.findEncoder(ctx, cfg, reg)
+	n.transcode = n.newTranscoder(cfg, reg)
 	n.play = play.New(cfg.Play, gate, n.hub, n.log, reg)
+	n.realtime = play.NewRealtime(cfg.Realtime, gate, n.hub, n.transcode, fanMaker(n.rtc), n.log, reg)
+	n.realtime.SetKeyFrames(n.ingest)
+	n.steer = steer.New(cfg.Steer, n.realtime, realtimeLimits{n.store, cfg.Steer.Viewers}, n.log, reg)
+	n.realtime.SetLimits(n.steer)
 	call := caller{guard.New(cfg.AllowPrivate)}
 	n.restream = play.NewRestreamer(cfg.Restream, n.hub, targets{n.store}, call.send, n.log, reg)
 	n.pack = pack.New(cfg.packConfig(), n.hub, n.log, reg)
 	n.restore(ctx)
 	crowds := audience.New(cfg.HLS.Audience())
-	viewers := hls.NewHandler(cfg.HLS, n.pack, gate, nil, crowds, n.log, reg)
+	viewers := hls.NewHandler(cfg.HLS, n.pack, gate, n.transcode, crowds, n.log, reg)
 
-	watched := streams{n.hub, viewers, n.play}
+	watched := streams{n.hub, viewers, n.play, n.realtime}
 	n.pull = pull.New(cfg.Pull, pull.Deps{
 		Sources: sources{n.store}, Serve: n.publish, Guard: call.guard, Hub: n.hub,
 		Dial:    map[string]pull.Dial{"rtmp": call.receive, "rtmps": call.receive, "srt": call.receive},
@@ -84,12 +91,15 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	if err != nil {
 		return err
 	}
+	encoding := encoding{cfg.Transcode, n.transcode, n.tool, n.noTool}
 	control, err := api.New(api.Deps{
 		Store: n.store, Auth: n.auth, Streams: watched, Bus: n.bus, Log: n.log, Registerer: reg,
 		Version: version, PublicURL: cfg.PublicURL, TrustedProxies: proxies,
 		RTMPPort: portOf(n.rtmp.Addr()), RTMPSPort: portOf(n.rtmp.AddrTLS()), SRTPort: portOf(n.srt.Addr()),
 		WHIP: n.rtc.Addr() != nil, GoLive: n.rtmp.Addr() != nil || n.rtmp.AddrTLS() != nil,
 		Doctor: n.doctor, Targets: restreams{n.restream}, Pulls: pulls{n.pull}, Ingests: publishers,
+		WHEP: n.rtc.Addr() != nil, RealtimeViewers: cfg.Steer.Viewers, Steer: steerer{n.steer},
+		CheckLadder: encoding.check, Ladder: encoding, Encoding: encoding,
 	})
 	if err != nil {
 		return err
@@ -103,7 +113,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		return err
 	}
 	server := newHTTPServer(routes{
-		media: viewers, control: control, pages: pages, whip: n.rtc.WHIP(), golive: questions,
+		media: viewers, control: control, pages: pages, whip: n.rtc.WHIP(), whep: n.rtc.WHEP(), golive: questions,
 		metrics: metricsHandler(reg), health: n.health, ready: n.ready,
 	}, n.log)
 	server.RegisterOnShutdown(control.Drain)

@@ -12,15 +12,18 @@ import (
 
 	"onair/internal/control/api"
 	"onair/internal/control/doctor"
+	"onair/internal/control/steer"
 	"onair/internal/control/store"
 	"onair/internal/deliver/hls"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/play"
 	"onair/internal/fault"
+	"onair/internal/ffmpeg"
 	"onair/internal/hub"
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
 	"onair/internal/slate"
+	"onair/internal/transcode"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
 	"onair/internal/wire/srt"
@@ -41,21 +44,25 @@ type Config struct {
 
 	AllowPrivate bool `name:"allow-private-addresses" default:"false" help:"Let sources that are fetched and targets that streams are sent to be in private networks or on this machine. Whoever may edit streams then reaches what the server reaches."`
 
-	TLS      TLSConfig           `embed:""`
-	Store    store.Config        `embed:""`
-	RTMP     rtmp.Config         `embed:""`
-	SRT      srt.Config          `embed:""`
-	RTC      rtc.Config          `embed:""`
-	Ingest   ingest.Config       `embed:""`
-	Slate    slate.Config        `embed:""`
-	Pull     pull.Config         `embed:""`
-	API      api.Config          `embed:""`
-	Doctor   doctor.Config       `embed:""`
-	Hub      hub.Config          `embed:""`
-	Pack     pack.Config         `embed:""`
-	HLS      hls.Config          `embed:""`
-	Play     play.Config         `embed:""`
-	Restream play.RestreamConfig `embed:""`
+	TLS       TLSConfig           `embed:""`
+	Store     store.Config        `embed:""`
+	RTMP      rtmp.Config         `embed:""`
+	SRT       srt.Config          `embed:""`
+	RTC       rtc.Config          `embed:""`
+	Ingest    ingest.Config       `embed:""`
+	Slate     slate.Config        `embed:""`
+	Pull      pull.Config         `embed:""`
+	API       api.Config          `embed:""`
+	Doctor    doctor.Config       `embed:""`
+	Hub       hub.Config          `embed:""`
+	Pack      pack.Config         `embed:""`
+	HLS       hls.Config          `embed:""`
+	Play      play.Config         `embed:""`
+	Realtime  play.RealtimeConfig `embed:""`
+	Steer     steer.Config        `embed:""`
+	Transcode transcode.Config    `embed:""`
+	FFmpeg    ffmpeg.Config       `embed:""`
+	Restream  play.RestreamConfig `embed:""`
 }
 
 // DefaultConfig returns the defaults of every part.
@@ -77,6 +84,10 @@ func DefaultConfig() Config {
 		Pack:               pack.DefaultConfig(),
 		HLS:                hls.DefaultConfig(),
 		Play:               play.DefaultConfig(),
+		Realtime:           play.DefaultRealtimeConfig(),
+		Steer:              steer.DefaultConfig(),
+		Transcode:          transcode.DefaultConfig(),
+		FFmpeg:             ffmpeg.DefaultConfig(),
 		Restream:           play.DefaultRestreamConfig(),
 	}
 }
@@ -85,7 +96,8 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	return errors.Join(c.validateOwn(), c.TLS.Validate(), c.storeConfig().Validate(), c.RTMP.Validate(), c.SRT.Validate(), c.RTC.Validate(),
 		c.Ingest.Validate(), c.Pull.Validate(), c.API.Validate(), c.Doctor.Validate(), c.Hub.Validate(),
-		c.Pack.Validate(), c.HLS.Validate(), c.Play.Validate(), c.Restream.Validate())
+		c.Pack.Validate(), c.HLS.Validate(), c.Play.Validate(), c.Realtime.Validate(), c.Steer.Validate(),
+		c.Transcode.Validate(), c.FFmpeg.Validate(), c.Restream.Validate())
 }
 
 func (c Config) validateOwn() error {

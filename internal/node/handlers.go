@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"onair/internal/deliver/play"
-	"onair/internal/fault"
 	"onair/internal/ingest"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
@@ -52,6 +51,4 @@ type rtcHandler struct{ *Node }
 func (h rtcHandler) ServePublish(ctx context.Context, r *rtc.PublishRequest) { _ = h.publish(ctx, r) }
 
 // ServePlay implements rtc.Handler.
-func (h rtcHandler) ServePlay(_ context.Context, r *rtc.PlayRequest) {
-	r.Reject(fault.New(fault.Unavailable, "watch over WebRTC", r.PlaybackID(), "the server does not play over WebRTC yet", "Watch over HLS"))
-}
+func (h rtcHandler) ServePlay(ctx context.Context, r *rtc.PlayRequest) { h.serveRealtime(ctx, r) }

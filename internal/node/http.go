@@ -27,7 +27,7 @@ const (
 // routes are the parts behind the one HTTP mux.
 type routes struct {
 	media, control, pages, metrics http.Handler
-	whip, golive                   http.Handler
+	whip, whep, golive             http.Handler
 	health, ready                  http.HandlerFunc
 }
 
@@ -42,6 +42,8 @@ func (r routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.control.ServeHTTP(w, req)
 	case path == "/whip" || strings.HasPrefix(path, "/whip/"):
 		r.whip.ServeHTTP(w, req)
+	case strings.HasPrefix(path, "/whep/"):
+		r.whep.ServeHTTP(w, req)
 	case path == "/golive":
 		r.golive.ServeHTTP(w, req)
 	case path == "/healthz":

@@ -14,15 +14,18 @@ import (
 
 	"onair/internal/control/auth"
 	"onair/internal/control/doctor"
+	"onair/internal/control/steer"
 	"onair/internal/control/store"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/play"
 	"onair/internal/deliver/shortcut"
 	"onair/internal/event"
 	"onair/internal/fault"
+	"onair/internal/ffmpeg"
 	"onair/internal/hub"
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
+	"onair/internal/transcode"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
 	"onair/internal/wire/srt"
@@ -30,24 +33,29 @@ import (
 
 // Node is a whole server, listening but not yet serving.
 type Node struct {
-	log      *slog.Logger
-	store    *store.Store
-	auth     *auth.Auth
-	bus      *event.Bus
-	hub      *hub.Hub
-	ingest   *ingest.Ingest
-	play     *play.Player
-	restream *play.Restreamer
-	pull     *pull.Puller
-	pack     *pack.Packer
-	doctor   *doctor.Doctor
-	rtmp     *rtmp.Server
-	srt      *srt.Server
-	rtc      *rtc.Server
-	listener net.Listener
-	short    *shortcut.Server // nil: net/http serves all connections
-	http     *http.Server
-	draining atomic.Bool
+	log       *slog.Logger
+	store     *store.Store
+	auth      *auth.Auth
+	bus       *event.Bus
+	hub       *hub.Hub
+	ingest    *ingest.Ingest
+	play      *play.Player
+	realtime  *play.Realtime
+	steer     *steer.Steer
+	tool      *ffmpeg.Tool // nil: nothing can be encoded, as noTool says
+	noTool    error
+	transcode *transcode.Transcoder
+	restream  *play.Restreamer
+	pull      *pull.Puller
+	pack      *pack.Packer
+	doctor    *doctor.Doctor
+	rtmp      *rtmp.Server
+	srt       *srt.Server
+	rtc       *rtc.Server
+	listener  net.Listener
+	short     *shortcut.Server // nil: net/http serves all connections
+	http      *http.Server
+	draining  atomic.Bool
 
 	adminToken string
 	newToken   bool
@@ -111,6 +119,8 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.ingest.Run(publishers) })
 	g.Go(func() error { return n.doctor.Run(publishers) })
 	g.Go(func() error { return n.restream.Run(publishers) })
+	g.Go(func() error { return n.transcode.Run(publishers) })
+	g.Go(func() error { return n.steer.Run(publishers) })
 	g.Go(func() error { return n.pull.Run(publishers) })
 	g.Go(func() error { return n.pack.Run(packagers) })
 	connections := n.listener

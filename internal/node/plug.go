@@ -54,9 +54,10 @@ func (g gate) StreamOf(ctx context.Context, playbackID string) (string, error) {
 
 // streams plugs the hub into the API.
 type streams struct {
-	hub     *hub.Hub
-	viewers *hls.Handler
-	play    *play.Player
+	hub      *hub.Hub
+	viewers  *hls.Handler
+	play     *play.Player
+	realtime *play.Realtime
 }
 
 // Snapshot implements api.Streams.
@@ -72,4 +73,6 @@ func (s streams) Snapshot(id string) (hub.Snapshot, bool) {
 func (s streams) Kick(id string, err error) bool { return s.hub.Kick(id, err) }
 
 // Viewers implements api.Streams.
-func (s streams) Viewers(id string) int { return s.viewers.Viewers(id) + s.play.Viewers(id) }
+func (s streams) Viewers(id string) int {
+	return s.viewers.Viewers(id) + s.play.Viewers(id) + s.realtime.Viewers(id)
+}
