@@ -74,6 +74,41 @@ func TestWaitIsBounded(t *testing.T) {
 	})
 }
 
+// moody is a gate whose mood changes.
+type moody struct{ err atomic.Pointer[fault.Error] }
+
+func (m *moody) AdmitPlay(context.Context, string) (string, error) {
+	if err := m.err.Load(); err != nil {
+		return "", err
+	}
+	return "ls_1", nil
+}
+
+// TestWaitingIsForAStreamThatThereIs: who waits is let go when the stream was deleted, and
+// not because a database is slow.
+func TestWaitingIsForAStreamThatThereIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := newTheatre(t)
+		m := &moody{}
+		th.gate = m
+		v := newRTViewer()
+		end := th.serve(v)
+		time.Sleep(time.Second)
+		m.err.Store(fault.New(fault.Timeout, "play", "", "the database is slow", ""))
+		time.Sleep(time.Minute)
+		select {
+		case err := <-end:
+			t.Errorf("it was let go: %v", err)
+		default:
+		}
+		m.err.Store(fault.New(fault.NotFound, "play", "", "there is no such playback id", ""))
+		if err := <-end; !fault.Is(err, fault.NotFound) {
+			t.Errorf("it ended with %v", err)
+		}
+		th.finish()
+	})
+}
+
 // TestManyViewersOneFan: what is watched is read once, and only while it is watched.
 func TestManyViewersOneFan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

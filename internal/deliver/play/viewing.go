@@ -251,11 +251,21 @@ func (v *viewing) await(ctx context.Context) (*hub.Stream, error) {
 		if now.Sub(admitted) >= readmit {
 			// The stream may have been deleted in the meantime. Asking also keeps a source
 			// going that is fetched on demand.
-			if _, err := v.r.gate.AdmitPlay(ctx, v.q.PlaybackID()); err != nil && !fault.Is(err, fault.Unavailable) {
+			if _, err := v.r.gate.AdmitPlay(ctx, v.q.PlaybackID()); err != nil && final(err) {
 				return nil, err
 			}
 			admitted = now
 		}
+	}
+}
+
+// final tells whether somebody who waits has nothing to wait for any more.
+func final(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.NotFound, fault.Forbidden, fault.Unauthorized, fault.Disabled:
+		return true
+	default:
+		return false
 	}
 }
 
