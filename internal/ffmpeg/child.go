@@ -2,7 +2,7 @@ package ffmpeg
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -67,7 +67,7 @@ func (t *Tool) start(args []string, outputs int, hardware bool) (*child, error) 
 	c, err := startChild(t.path, t.box, t.cfg, args, outputs, hardware)
 	if err != nil {
 		t.metrics.ends.WithLabelValues("not_started").Inc()
-		return nil, fault.Wrap(fault.Unavailable, "start", "ffmpeg", errors.Join(ErrDied, err), "See that "+t.path+" can be run, and that there is memory for it.")
+		return nil, fault.Wrap(fault.Unavailable, "start", "ffmpeg", fmt.Errorf("%w: %w", ErrDied, err), "See that "+t.path+" can be run, and that there is memory for it.")
 	}
 	t.metrics.starts.Inc()
 	t.metrics.running.Inc()

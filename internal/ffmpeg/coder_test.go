@@ -29,7 +29,7 @@ func TestEveryEncoderDoesAsPlanned(t *testing.T) {
 		for _, e := range tool.Encoders(c) {
 			sizes := [][2]int{{320, 180}, {640, 360}, {854, 480}, {1280, 720}}
 			if c != media.H264 { // which take long
-				sizes = sizes[:3]
+				sizes = sizes[1:3]
 			}
 			for _, size := range sizes {
 				for _, profile := range []string{"", "main", "baseline"} {

@@ -62,7 +62,7 @@ func TestVersions(t *testing.T) {
 		"ffmpeg version n7.1.1 Copyright":                      "7.1.1",
 		"ffmpeg version N-118123-g1234567 Copyright":           "N",
 		"ffmpeg version 2026-01-02-git-0123456789-full_build-": "2026",
-		"something else":                                       "unknown",
+		"something else": "unknown",
 	} {
 		if got := parseVersion([]byte(in)); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)

@@ -315,10 +315,10 @@ func (r *run) verdict(ctx context.Context) error {
 	}
 	why := r.child.died()
 	if r.made() == 0 && (r.hardware || r.child.said.says(encoderTrouble[:]...)) {
-		return fault.Wrap(fault.Unavailable, op, subject, errors.Join(ErrEncoder, why), "Choose another encoder.")
+		return fault.Wrap(fault.Unavailable, op, subject, fmt.Errorf("%w: %w", ErrEncoder, why), "Choose another encoder.")
 	}
 	if r.child.exit == nil && errors.Is(r.failed, errCut) {
-		return fault.Wrap(fault.Invalid, op, subject, errors.Join(ErrGarbage, r.failed), "See that transcode-ffmpeg is an ffmpeg.")
+		return fault.Wrap(fault.Invalid, op, subject, fmt.Errorf("%w: %w", ErrGarbage, r.failed), "See that transcode-ffmpeg is an ffmpeg.")
 	}
 	return fault.Wrap(fault.Unavailable, op, subject, why, "")
 }

@@ -2,7 +2,6 @@ package ffmpeg
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -153,7 +152,7 @@ func (t *Tool) once(ctx context.Context, args []string, data []byte, limit int64
 	}
 	switch {
 	case ctx.Err() != nil:
-		return nil, fault.Wrap(fault.Timeout, "run", "ffmpeg", errors.Join(ErrStalled, ctx.Err()), "")
+		return nil, fault.Wrap(fault.Timeout, "run", "ffmpeg", fmt.Errorf("%w: %w", ErrStalled, ctx.Err()), "")
 	case c.exit != nil || len(out) == 0:
 		return nil, fault.Wrap(fault.Unavailable, "run", "ffmpeg", c.died(), "")
 	}
