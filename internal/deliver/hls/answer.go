@@ -95,9 +95,7 @@ func (a *Answer) playlist(k kind, b *body, zip bool, cache []string) bool {
 func (a *Answer) problem(p *problem) bool {
 	a.set(kindOther, p.status, p.body)
 	a.header[typeField], a.header[cacheField] = typeProblem, cacheNever
-	if p.retry {
-		a.header[retryField] = oneSecond
-	}
+	a.header[retryField] = p.retry
 	if p.status == http.StatusMethodNotAllowed {
 		a.header[allowField] = allowed
 	}

@@ -3,6 +3,7 @@ package hls
 import (
 	"encoding/binary"
 	"testing"
+	"time"
 )
 
 // fragment is what a test needs to know of a moof.
@@ -103,4 +104,28 @@ func readTraf(traf []byte) (f fragment) {
 		}
 	})
 	return f
+}
+
+// join checks that EXT-X-START leads to the beginning of a segment that decodes.
+func (l *linter) join(now *lintState, offset float64) {
+	end := now.segments[len(now.segments)-1]
+	if !end.complete {
+		for _, p := range end.parts {
+			end.duration += p.duration
+		}
+	}
+	at := end.pdt.Add(time.Duration((end.duration - offset) * float64(time.Second)))
+	for _, s := range now.segments {
+		if s.pdt.Sub(at).Abs() >= 2*time.Millisecond {
+			continue
+		}
+		name := s.uri
+		if !s.complete {
+			name = s.parts[0].name
+		}
+		if fragments(l.t, l.find(name))[0].sync {
+			return
+		}
+	}
+	l.fail("EXT-X-START leads to %v, where nothing begins", at)
 }

@@ -36,16 +36,6 @@ type Directory interface {
 	StreamOf(ctx context.Context, playbackID string) (streamID string, err error)
 }
 
-// Ladder knows what can be made of a live stream besides what its publisher sends.
-type Ladder interface {
-	// Offers lists it, best picture first. It is called for each multivariant playlist.
-	Offers(streamID string) []media.Offer
-	// Want says that somebody asks for a rendition now, and never waits. It is called with
-	// each request of a playlist or of media. Its error is a fault: NotFound if there is no
-	// such offer, TooMany if there is no room, Unavailable if it cannot be made.
-	Want(streamID, rendition string) error
-}
-
 // Handler serves everything below /hls/.
 type Handler struct {
 	cfg     Config
@@ -132,6 +122,8 @@ func (h *Handler) find(ctx context.Context, req Request, a *Answer) bool {
 		return h.multivariant(ctx, req, a, s)
 	case t.file == playlistName:
 		return h.media(ctx, req, a, s, t)
+	case t.file == framesName:
+		return h.frames(ctx, req, a, s, t)
 	default:
 		return h.resource(ctx, req, a, s, t)
 	}
@@ -157,7 +149,7 @@ func (h *Handler) multivariant(ctx context.Context, req Request, a *Answer, s *p
 	if len(s.Renditions()) == 0 {
 		return a.problem(problemIdle) // it ended before there was anything to see
 	}
-	text := appendMultivariant(make([]byte, 0, 1024), s, audience.NewSession())
+	text := appendMultivariant(make([]byte, 0, 2048), s, h.offers(s), audience.NewSession())
 	zip := acceptsGzip(req.AcceptEncoding)
 	if zip {
 		text = compress(text)
@@ -213,13 +205,16 @@ func (h *Handler) media(ctx context.Context, req Request, a *Answer, s *pack.Str
 	if !h.ready(ctx, a, s, h.cfg.HoldPlaylist) {
 		return a.problem(problemBeginning)
 	}
-	rend, ok := s.Rendition(t.rendition)
-	if !ok {
-		return a.problem(problemResource)
-	}
 	crowd := h.viewers.Of(s)
 	if !crowd.See(t.session, time.Now()) {
 		h.m.uncounted.Inc()
+	}
+	rend, ok := s.Rendition(t.rendition)
+	if !ok || rend.Derived() {
+		var refused *problem
+		if rend, refused = h.wanted(ctx, a, s, rend, t.rendition, d.sequence >= 0); refused != nil {
+			return ctx.Err() == nil && a.problem(refused)
+		}
 	}
 	snap, cache := rend.Snapshot(), cacheRevalidate
 	if d.sequence >= 0 && !snap.Ended {
@@ -241,7 +236,11 @@ func (h *Handler) media(ctx context.Context, req Request, a *Answer, s *pack.Str
 		crowd.See(t.session, time.Now())
 	}
 	zip := acceptsGzip(req.AcceptEncoding)
-	return a.playlist(kindPlaylist, playlist(s, rend, snap, d.skip, zip), zip, cache)
+	form := 0
+	if d.skip {
+		form = formDelta
+	}
+	return a.playlist(kindPlaylist, playlist(s, rend, snap, form, zip), zip, cache)
 }
 
 // tooFar reports whether a request asks for what is further in the future than a client
@@ -299,6 +298,9 @@ func (h *Handler) resource(ctx context.Context, req Request, a *Answer, s *pack.
 	rend, ok := s.Rendition(t.rendition)
 	if !ok {
 		return a.problem(problemResource)
+	}
+	if rend.Derived() {
+		_ = h.ladder.Want(s.Name(), rend.Name()) // what is there is served, whoever refuses more
 	}
 	snap := rend.Snapshot()
 	blob, status := snap.Find(t.file)

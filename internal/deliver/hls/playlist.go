@@ -115,9 +115,25 @@ func (p *printer) start(s *pack.Stream, snap *pack.Snapshot) {
 		back = s.PartHoldBack()
 	}
 	end := endOf(snap)
-	if seg := snap.JoinAt(end.Add(-back)); seg != nil {
+	seg := snap.JoinAt(end.Add(-back))
+	if fresh := afterGap(snap); fresh != nil && fresh.Start.After(end.Add(-back)) {
+		seg = fresh
+	}
+	if seg != nil {
 		p.text("#EXT-X-START:TIME-OFFSET=-").seconds(end.Sub(seg.Start)).text("\n")
 	}
+}
+
+// afterGap returns the segment that follows the newest gap; nil if there is no gap.
+func afterGap(snap *pack.Snapshot) *pack.Segment {
+	next := snap.Open
+	for i := len(snap.Segments) - 1; i >= 0; i-- {
+		if snap.Segments[i].Gap {
+			return next
+		}
+		next = snap.Segments[i]
+	}
+	return nil
 }
 
 // skipUntil is CAN-SKIP-UNTIL: six target durations, the least allowed.
@@ -184,10 +200,11 @@ func (p *printer) footer(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot)
 		p.text(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="`).text(snap.Hint).text("\"\n")
 	}
 	for _, other := range s.Renditions() {
-		if other == r {
-			continue
+		now := other.Snapshot()
+		if other == r || other.Derived() && !now.Flows() {
+			continue // what nobody makes has nothing to be asked for
 		}
-		sequence, part := other.Snapshot().Position()
+		sequence, part := now.Position()
 		p.text(`#EXT-X-RENDITION-REPORT:URI="../`).text(other.Name()).text(`/index.m3u8",LAST-MSN=`).int(sequence)
 		if part >= 0 {
 			p.text(",LAST-PART=").int(int64(part))

@@ -16,6 +16,7 @@ type target struct {
 const (
 	prefix       = "/hls/"
 	playlistName = "index.m3u8"
+	framesName   = "iframes.m3u8"
 	maxName      = 64
 )
 

@@ -27,6 +27,7 @@ var (
 	cacheNever      = []string{"no-store"}
 	noSniff         = []string{"nosniff"}
 	oneSecond       = []string{"1"}
+	retryLater      = []string{"10"} // until others have left, or an encoder was tried again
 	allowed         = []string{"GET, HEAD, OPTIONS"}
 )
 
@@ -70,7 +71,7 @@ func (h *Handler) preflight(w http.ResponseWriter) {
 // problem is an error as viewers get it: RFC 9457 problem details.
 type problem struct {
 	status int
-	retry  bool // it may be different in a second
+	retry  []string // when it may be different; nil: never
 	body   *body
 }
 
@@ -79,7 +80,11 @@ func newProblem(status int, code fault.Kind, detail string) *problem {
 		"type": "about:blank", "title": http.StatusText(status), "status": status,
 		"code": string(code), "detail": detail,
 	})
-	return &problem{status: status, retry: status == http.StatusServiceUnavailable, body: newBody(text)}
+	p := &problem{status: status, body: newBody(text)}
+	if status == http.StatusServiceUnavailable {
+		p.retry = oneSecond
+	}
+	return p
 }
 
 // The problems that need no details; answering with them keeps nothing and allocates
@@ -90,6 +95,7 @@ var (
 	problemIdle      = newProblem(http.StatusNotFound, fault.NotFound, "The stream is not live at the moment. Ask again when it is.")
 	problemResource  = newProblem(http.StatusNotFound, fault.NotFound, "There is no such rendition, part or segment, or no longer. Reload the playlist.")
 	problemBeginning = newProblem(http.StatusServiceUnavailable, fault.Unavailable, "The stream is just beginning and has no complete segment yet. Ask again in a second.")
+	problemStarting  = newProblem(http.StatusServiceUnavailable, fault.Unavailable, "The rendition was not being made, and its encoder has not begun in time. Ask again in a second, or play another rendition.")
 	problemBusy      = newProblem(http.StatusServiceUnavailable, fault.Unavailable, "The part is not complete yet, or too many viewers wait for it. Reload the playlist.")
 	problemDirective = newProblem(http.StatusBadRequest, fault.Invalid, "_HLS_msn and _HLS_part must be decimal numbers, and _HLS_part needs _HLS_msn (RFC 8216bis, 6.2.5.2).")
 	problemAhead     = newProblem(http.StatusBadRequest, fault.Invalid, "_HLS_msn or _HLS_part is too far in the future (RFC 8216bis, 6.2.5.2). Reload the playlist without it.")

@@ -160,16 +160,16 @@ func BenchmarkRender(b *testing.B) {
 	b.Run("full", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			new(view).render(s, rend, snap, false)
+			new(view).render(s, rend, snap, 0)
 		}
 	})
 	b.Run("delta", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			new(view).render(s, rend, snap, true)
+			new(view).render(s, rend, snap, formDelta)
 		}
 	})
-	text := new(view).render(s, rend, snap, false).bytes
+	text := new(view).render(s, rend, snap, 0).bytes
 	b.Run("gzip", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -21,11 +21,11 @@ func newBody(b []byte) *body {
 	return &body{bytes: b, length: []string{strconv.Itoa(len(b))}}
 }
 
-// view holds the playlists rendered of one snapshot: full and delta, plain and gzip. Each
-// is made when the first viewer asks for it, and shared by all.
+// view holds the playlists rendered of one snapshot: full, delta and of its key frames, plain
+// and gzip. Each is made when the first viewer asks for it, and shared by all.
 type view struct {
 	mu    sync.Mutex
-	forms [4]atomic.Pointer[body]
+	forms [8]atomic.Pointer[body]
 }
 
 func newView(*pack.Snapshot) any { return new(view) }
@@ -33,15 +33,12 @@ func newView(*pack.Snapshot) any { return new(view) }
 const (
 	formDelta = 1 << iota
 	formGzip
+	formFrames // instead of formDelta
 )
 
 // playlist returns a form of the playlist of a snapshot.
-func playlist(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, skip, zip bool) *body {
+func playlist(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, form int, zip bool) *body {
 	v := snap.View(newView).(*view)
-	form := 0
-	if skip {
-		form |= formDelta
-	}
 	if zip {
 		form |= formGzip
 	}
@@ -52,7 +49,7 @@ func playlist(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, skip, zip 
 	defer v.mu.Unlock()
 	plain := v.forms[form&^formGzip].Load()
 	if plain == nil {
-		plain = v.render(s, r, snap, skip)
+		plain = v.render(s, r, snap, form&^formGzip)
 	}
 	if !zip {
 		return plain
@@ -67,7 +64,13 @@ func playlist(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, skip, zip 
 
 // render makes the plain form. A delta update that would skip nothing is the full
 // playlist.
-func (v *view) render(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, skip bool) *body {
+func (v *view) render(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, form int) *body {
+	if form == formFrames {
+		b := newBody(appendFrames(make([]byte, 0, 2048), s, snap))
+		v.forms[formFrames].Store(b)
+		return b
+	}
+	skip := form == formDelta
 	if skip {
 		if text, ok := appendPlaylist(make([]byte, 0, 4096), s, r, snap, true); ok {
 			b := newBody(text)

@@ -121,6 +121,7 @@ func (b *builder) begin(f *frame, sequence int64, disc bool, at time.Duration) {
 
 // gap adds a segment without media.
 func (b *builder) gap(sequence int64, disc bool, at, d time.Duration) {
+	b.kill() // what was hinted at did not come
 	base := b.track.Ticks(at)
 	b.close(&Segment{
 		Sequence: sequence, Name: segmentName(b.s.epoch, sequence), Init: b.init,

@@ -238,7 +238,7 @@ func (s *Stream) restore(p *past) {
 		}
 	}
 	g.reopen()
-	s.state.Store(&state{target: pl.target, holdBack: pl.holdBack(), origin: g.wall(0)})
+	s.set(state{target: pl.target, holdBack: pl.holdBack(), origin: g.wall(0)})
 	g.publish()
 	s.update()
 }

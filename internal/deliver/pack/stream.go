@@ -43,6 +43,7 @@ type state struct {
 	list     []*Rendition
 	ended    bool
 	origin   time.Time // wall clock of media time 0
+	changed  chan struct{}
 }
 
 // newStream returns a stream that asks terms for the latency mode, and for whether the
@@ -50,8 +51,14 @@ type state struct {
 // the hub a moment before its publisher has stated them.
 func newStream(cfg Config, name string, terms func() (media.LatencyMode, bool), m *metrics, log *slog.Logger) *Stream {
 	s := &Stream{name: name, cfg: cfg, m: m, log: log, ready: make(chan struct{}), terms: terms, derived: map[string]bool{}}
-	s.state.Store(&state{})
+	s.state.Store(&state{changed: make(chan struct{})})
 	return s
+}
+
+// set replaces the state.
+func (s *Stream) set(next state) {
+	next.changed = make(chan struct{})
+	close(s.state.Swap(&next).changed)
 }
 
 // Name returns the live stream's id.
@@ -87,6 +94,10 @@ func (s *Stream) AvailabilityStart() time.Time { return s.state.Load().origin }
 // Renditions returns the renditions that have media, in the order in which they began.
 // The caller must not change the slice.
 func (s *Stream) Renditions() []*Rendition { return s.state.Load().list }
+
+// Changed returns a channel that is closed when there is another rendition than now, and
+// when the broadcast ends. Ask for it before Rendition and Ended.
+func (s *Stream) Changed() <-chan struct{} { return s.state.Load().changed }
 
 // Rendition returns the rendition of that name, if it has media.
 func (s *Stream) Rendition(name string) (*Rendition, bool) {
@@ -141,7 +152,7 @@ func (s *Stream) begin() {
 		s.seg.journal.fresh = true
 		s.starts.Go(s.recorder.run)
 	}
-	s.state.Store(&state{target: plan.target, holdBack: plan.holdBack()})
+	s.set(state{target: plan.target, holdBack: plan.holdBack()})
 	s.log.Info("stream is being packaged", "stream", s.name,
 		"target_duration", plan.target, "part", plan.part, "longest_group", plan.group)
 	for _, p := range l.packets {
@@ -189,7 +200,7 @@ func (s *Stream) end() {
 	s.update()
 	next := *s.state.Load()
 	next.ended = true
-	s.state.Store(&next)
+	s.set(next)
 	if !s.isReady {
 		s.isReady = true
 		close(s.ready)
@@ -220,7 +231,7 @@ func (s *Stream) update() {
 	if len(list) != len(now.list) || hold != now.holdBack {
 		next := *now
 		next.list, next.holdBack, next.origin = list, hold, s.seg.wall(0)
-		s.state.Store(&next)
+		s.set(next)
 	}
 	if !s.isReady && !waiting && len(list) > 0 {
 		s.isReady = true
