@@ -418,3 +418,22 @@ func TestFewPicturesAreNoLag(t *testing.T) {
 		s.wantState("480p", Running)
 	})
 }
+
+// TestCatchingUpIsNotSlow: an encoder that was held up may take its time as long as it comes
+// nearer.
+func TestCatchingUpIsNotSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tool := newFakeTool()
+		s := newStage(t, nil, tool, nil)
+		s.publish()
+		s.live(500 * time.Millisecond)
+		s.want("480p")
+		s.live(2 * time.Second)
+		for lag := 8 * time.Second; lag > 0; lag -= 800 * time.Millisecond {
+			tool.lag = lag
+			s.live(500 * time.Millisecond)
+		}
+		s.live(2 * time.Second)
+		s.wantState("480p", Running)
+	})
+}

@@ -34,8 +34,10 @@ type watch struct {
 
 	job    int64 // when the job did that is being watched
 	caught bool  // it was abreast of the source
-	slow   time.Time
 	made   int64
+	// slow is since when it is behind and does not catch up, slowLag how far it was then.
+	slow    time.Time
+	slowLag time.Duration
 
 	markAt  time.Time // where measuring began
 	markCPU time.Duration
@@ -131,9 +133,10 @@ func (w *watch) behind(now time.Time, age time.Duration) {
 		return
 	}
 	switch {
-	case w.slow.IsZero():
+	case w.slow.IsZero() || lag < w.slowLag-w.slowLag/10:
+		w.slow = time.Time{}
 		if moves {
-			w.slow = now
+			w.slow, w.slowLag = now, lag
 		}
 	case now.Sub(w.slow) < slowFor || now.Sub(s.shedAt) < shedGrace || !moves && now.Sub(w.slow) < 2*slowFor:
 	case !moves:
