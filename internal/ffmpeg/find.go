@@ -40,6 +40,7 @@ type Tool struct {
 
 	decoders map[media.Codec]string
 	encoders []Encoder // that work, the preferred first
+	worn     int64     // packets after which one ffmpeg is relieved by another
 	avif     string    // the encoder of still AV1 pictures
 	formats  []PictureFormat
 }
@@ -55,7 +56,7 @@ func Find(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 		return nil, fault.Wrap(fault.Unavailable, "find", cfg.Path, err,
 			"Install ffmpeg or set transcode-ffmpeg; without it there are no renditions besides those that encoders send, and no pictures.")
 	}
-	t := &Tool{cfg: cfg, path: path, log: log, decoders: map[media.Codec]string{}}
+	t := &Tool{cfg: cfg, path: path, log: log, worn: wornOut, decoders: map[media.Codec]string{}}
 	if err := t.enclose(ctx); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,9 @@ func (r *run) feed(ctx context.Context, lines chan<- timeline) error {
 			return err
 		case !same(r.job.Source, p.Track):
 			return fault.Wrap(fault.Invalid, "transcode", r.job.Stream, fmt.Errorf("%w: its parameters changed", ErrSource), "")
+		case r.fed.Load() >= r.tool.worn && p.Key:
+			r.src.next = p
+			return nil
 		}
 		r.newestIn.Store(int64(p.Track.Duration(p.PTS)))
 		r.blocked.Store(int64(time.Since(r.started)))
@@ -89,6 +92,10 @@ func (r *run) read(ctx context.Context, i int, line timeline) error {
 		}
 		shift := line.shift(to)
 		p.Track, p.DTS, p.PTS = to, p.DTS+shift, p.PTS+shift
+		if p.DTS < told.end {
+			continue // priming of sound, where another had come to already
+		}
+		told.end = p.DTS + p.Duration
 		told.fed.Store(r.fed.Load())
 		told.newest.Store(int64(to.Duration(p.PTS)))
 		told.at.Store(int64(time.Since(r.started)))

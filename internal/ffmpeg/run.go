@@ -34,17 +34,49 @@ func (t *Tool) Run(ctx context.Context, job Job, src media.Source, progress func
 		t.metrics.ends.WithLabelValues("refused").Inc()
 		return err
 	}
-	hardware := t.usesHardware(job)
-	c, err := t.start(t.arguments(job), len(job.Outputs), hardware)
-	if err != nil {
-		return err
+	held := &source{Source: src}
+	outputs := make([]outlet, len(job.Outputs))
+	for i := range outputs {
+		outputs[i].end = never
 	}
-	r := &run{tool: t, job: job, src: src, child: c, hardware: hardware, progress: progress, started: time.Now(), ended: make(chan ending, 1+len(job.Outputs)), first: make(chan struct{})}
-	r.newestIn.Store(never)
-	r.outputs = make([]outlet, len(job.Outputs))
-	err = r.live(ctx)
-	t.metrics.ends.WithLabelValues(result(err)).Inc()
-	return err
+	var before Progress
+	for {
+		hardware := t.usesHardware(job)
+		c, err := t.start(t.arguments(job), len(job.Outputs), hardware)
+		if err != nil {
+			return err
+		}
+		r := &run{tool: t, job: job, src: held, child: c, hardware: hardware, progress: progress, started: time.Now(), past: before,
+			ended: make(chan ending, 1+len(job.Outputs)), first: make(chan struct{}), outputs: outputs}
+		r.newestIn.Store(never)
+		err = r.live(ctx)
+		t.metrics.ends.WithLabelValues(result(err)).Inc()
+		if err != nil || held.next == nil {
+			return err
+		}
+		before = r.last
+		for i := range outputs {
+			outputs[i].restart()
+		}
+	}
+}
+
+// wornOut is after how many packets one ffmpeg is relieved by another, at a key packet: it
+// keeps some 150 bytes of each that it has read.
+const wornOut = 1 << 20
+
+// source is a Source with room for one packet that was read too early.
+type source struct {
+	media.Source
+	next *media.Packet
+}
+
+func (s *source) ReadPacket(ctx context.Context) (*media.Packet, error) {
+	if p := s.next; p != nil {
+		s.next = nil
+		return p, nil
+	}
+	return s.Source.ReadPacket(ctx)
 }
 
 // usesHardware tells whether a circuit encodes.
@@ -62,7 +94,7 @@ func (t *Tool) usesHardware(job Job) bool {
 type run struct {
 	tool     *Tool
 	job      Job
-	src      media.Source
+	src      *source
 	child    *child
 	hardware bool
 	progress func(Progress)
@@ -70,6 +102,9 @@ type run struct {
 	ended    chan ending
 	first    chan struct{} // closed with the first packet that comes out
 	once     sync.Once
+
+	past Progress // of those that this one relieves
+	last Progress // that was told
 
 	state   state
 	before  state     // the one before
@@ -93,6 +128,15 @@ type outlet struct {
 	newest atomic.Int64 // as time, in nanoseconds
 	at     atomic.Int64 // when, in nanoseconds of the run
 	fed    atomic.Int64 // how much had been fed by then
+	end    int64        // DTS behind the last packet, of the reading goroutine
+}
+
+// restart forgets all but where the output ended.
+func (o *outlet) restart() {
+	o.made.Store(0)
+	o.newest.Store(0)
+	o.at.Store(0)
+	o.fed.Store(0)
 }
 
 // ending is the end of one of the goroutines: of the feeder, or of the reader of an output.
@@ -274,7 +318,10 @@ func (r *run) standsStill(now time.Time) string {
 
 // tell reports progress.
 func (r *run) tell() {
-	p := Progress{State: r.state.String(), Fed: r.fed.Load()}
+	p := Progress{State: r.state.String(), Fed: r.past.Fed + r.fed.Load(), Made: r.past.Made, CPU: r.past.CPU}
+	if r.past.Fed > 0 && r.state == starting {
+		p.State = running.String()
+	}
 	in := r.newestIn.Load()
 	for i := range r.outputs {
 		o := &r.outputs[i]
@@ -286,15 +333,16 @@ func (r *run) tell() {
 		}
 	}
 	if r.state == ended {
-		p.CPU = r.child.used()
+		p.CPU += r.child.used()
 	} else if cpu, resident, ok := usage(r.child.cmd.Process.Pid); ok {
-		p.CPU, p.Resident = cpu, resident
+		p.CPU, p.Resident = p.CPU+cpu, resident
 		allow(r.child.cmd.Process.Pid, cpu)
 		if !r.hardware && resident > r.tool.cfg.MaxMemory && r.stalled == "" {
 			r.stalled = fmt.Sprintf("it holds %d bytes of memory, more than transcode-max-memory", resident)
 			r.child.stop() // where the system does not keep it to that
 		}
 	}
+	r.last = p
 	if r.progress != nil {
 		r.progress(p)
 	}

@@ -128,3 +128,29 @@ func TestVP8(t *testing.T) {
 		}
 	}
 }
+
+// TestOneRelievesAnother goes through several processes, and nothing is to be seen of it.
+func TestOneRelievesAnother(t *testing.T) {
+	tool := *realTool(t)
+	tool.worn = 25
+	in := testPicture(t, 100, "320x180", "3", "-c:v", "libx264", "-preset", "ultrafast", "-g", "15", "-bf", "2", "-sc_threshold", "0")
+	v := Video{Encoder: tool.Encoders(media.H264)[0], Width: 160, Height: 90, MaxBitrate: 300_000}
+	var out taker
+	var last Progress
+	if err := tool.Run(t.Context(), Job{Source: in[0].Track, Outputs: []Output{{Sink: &out, Video: &v}}}, &list{packets: in}, func(p Progress) { last = p }); err != nil {
+		t.Fatal(err)
+	}
+	wantAll, wantKeys := times(in)
+	all, keys := times(out.packets)
+	if !slices.Equal(all, wantAll) || !slices.Equal(keys, wantKeys) || last.Fed != int64(len(in)) || last.Made != int64(len(in)) {
+		t.Errorf("%d frames of %d, keys %v, want %v; %+v", len(all), len(wantAll), keys, wantKeys, last)
+	}
+	sound := made(t, 50, "-f", "lavfi", "-i", "sine=f=440:r=48000", "-t", "2", "-ac", "2", "-c:a", "aac")
+	var end int64
+	for _, p := range encodeOne(t, &tool, sound, nil, &Audio{Codec: media.Opus}) {
+		if p.DTS < end || end != 0 && p.DTS > end+2*p.Duration {
+			t.Errorf("a packet at %d, behind one that ends at %d", p.DTS, end)
+		}
+		end = p.DTS + p.Duration
+	}
+}

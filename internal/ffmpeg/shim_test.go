@@ -86,6 +86,7 @@ func shimTool(t *testing.T, name string) *Tool {
 	cfg.StartTimeout, cfg.StallTimeout = time.Second, time.Second
 	return &Tool{
 		cfg: cfg, path: filepath.Join(dir, "shim-"+name), log: slog.New(slog.DiscardHandler), metrics: newMetrics(prometheus.NewRegistry()),
+		worn:     wornOut,
 		decoders: map[media.Codec]string{media.H264: "h264", media.VP8: "vp8", media.AAC: "aac"},
 		encoders: []Encoder{{Name: "libx264", Codec: media.H264, Hardware: true}, {Name: "libopus", Codec: media.Opus}},
 	}
