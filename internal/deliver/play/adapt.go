@@ -16,6 +16,13 @@ const (
 	// is so for scarceFor; fits is how much of what the way can carry is used.
 	tooLittle = 0.8
 	scarceFor = time.Second
+	// doubtful is the same for a way that is said to be too narrow, and on which packets
+	// neither get lost nor wait: a queue makes the round trip longer by at least queued. A
+	// machine that has no time for its packets makes estimates fall as well.
+	doubtful = 5 * time.Second
+	queued   = 200 * time.Millisecond
+	// veryLossy is the share of lost packets that needs no second look.
+	veryLossy = 0.25
 	fits      = 0.9
 	// settle is how long after a change nothing is concluded from losses, which are still
 	// those from before, and learnt the same for the rate that the way carries, of which a
@@ -50,7 +57,9 @@ const (
 type adapt struct {
 	current  string
 	changed  time.Time
-	scarce   time.Time // since when it is too little
+	scarce   time.Time     // since when it is too little
+	lossyAt  time.Time     // since when too much is lost
+	rtt      time.Duration // the shortest round trip
 	calmFrom time.Time
 	patience time.Duration
 	trial    bool
@@ -99,24 +108,35 @@ func (a *adapt) choose(now time.Time, layers []layer, e Estimate, wish string) (
 
 // take makes layers[i] the current one.
 func (a *adapt) take(now time.Time, layers []layer, i int, why reason) (int, reason) {
-	a.current, a.changed, a.calmFrom, a.scarce = layers[i].feed, now, now, time.Time{}
+	a.current, a.changed, a.calmFrom = layers[i].feed, now, now
+	a.scarce, a.lossyAt = time.Time{}, time.Time{}
 	return i, why
 }
 
 // poor tells whether the way carries less than the rate.
 func (a *adapt) poor(now time.Time, rate int64, e Estimate) bool {
+	if e.RTT > 0 && (a.rtt == 0 || e.RTT < a.rtt) {
+		a.rtt = e.RTT
+	}
 	since := now.Sub(a.changed)
 	if since < settle {
 		return false
 	}
-	if since >= learnt && e.Bitrate > 0 && float64(e.Bitrate) < tooLittle*float64(rate) {
-		if a.scarce.IsZero() {
-			a.scarce = now
-		}
-	} else {
-		a.scarce = time.Time{}
+	if e.Loss <= lossy {
+		a.lossyAt = time.Time{}
+	} else if a.lossyAt.IsZero() {
+		a.lossyAt = now
 	}
-	return e.Loss > lossy || !a.scarce.IsZero() && now.Sub(a.scarce) >= scarceFor
+	if since < learnt || e.Bitrate <= 0 || float64(e.Bitrate) >= tooLittle*float64(rate) {
+		a.scarce = time.Time{}
+	} else if a.scarce.IsZero() {
+		a.scarce = now
+	}
+	enough := scarceFor
+	if e.RTT > 0 && e.RTT < a.rtt+queued && e.Loss <= noLoss {
+		enough = doubtful
+	}
+	return e.Loss > veryLossy || !a.lossyAt.IsZero() && now.After(a.lossyAt) || !a.scarce.IsZero() && now.Sub(a.scarce) >= enough
 }
 
 // rises tells whether the next layer, of the rate next, is worth going to.

@@ -126,3 +126,35 @@ func TestAdaptDoesWhatIsWished(t *testing.T) {
 		t.Errorf("%s", name)
 	}
 }
+
+// TestAdaptDoubts that a way is too narrow on which nothing is lost and nothing waits, for
+// a while.
+func TestAdaptDoubts(t *testing.T) {
+	for _, tt := range []struct {
+		e      Estimate
+		within time.Duration
+	}{
+		{Estimate{Bitrate: 1_500_000, RTT: 30 * time.Millisecond}, 7 * time.Second},
+		{Estimate{Bitrate: 1_500_000, RTT: 400 * time.Millisecond}, 2 * time.Second},
+		{Estimate{Bitrate: 1_500_000, RTT: 30 * time.Millisecond, Loss: 0.05}, 2 * time.Second},
+		{Estimate{Bitrate: 9_000_000, RTT: 30 * time.Millisecond, Loss: 0.15}, time.Second},
+		{Estimate{Bitrate: 9_000_000, RTT: 30 * time.Millisecond, Loss: 0.3}, 0},
+	} {
+		var a adapt
+		now := time.Now()
+		a.choose(now, fourLayers, Estimate{}, "")
+		for range 20 {
+			now = now.Add(watchTick)
+			a.choose(now, fourLayers, Estimate{Bitrate: 9_000_000, RTT: 20 * time.Millisecond}, "")
+		}
+		begun, i := now, 0
+		for i == 0 && now.Sub(begun) < time.Minute {
+			now = now.Add(watchTick)
+			i, _ = a.choose(now, fourLayers, tt.e, "")
+		}
+		took := now.Sub(begun) - watchTick
+		if took > tt.within || took < tt.within-2*time.Second {
+			t.Errorf("%+v: down after %v", tt.e, took)
+		}
+	}
+}
