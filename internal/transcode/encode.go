@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,8 +40,8 @@ type encode struct {
 
 	tap     *tap
 	outlets map[*rung]*outlet
-	// encoder is what the present job encodes with.
-	encoder ffmpeg.Encoder
+	// encoders are those of the present job.
+	encoders []ffmpeg.Encoder
 	// breaks counts how often it broke off quickly in a row.
 	breaks int
 
@@ -116,6 +118,7 @@ func (e *encode) prepare(track *media.Track) []ffmpeg.Output {
 	defer s.mu.Unlock()
 	s.replan()
 	specs := s.specsFor(track)
+	e.encoders = nil
 	var outs []ffmpeg.Output
 	for _, r := range e.rungs {
 		if !e.has(r) {
@@ -146,7 +149,10 @@ func (e *encode) prepare(track *media.Track) []ffmpeg.Output {
 			e.outlets[r] = o
 		}
 		o.begin()
-		e.encoder, r.encoder = encoder, encoder.Name
+		r.encoder = encoder.Name
+		if !slices.Contains(e.encoders, encoder) {
+			e.encoders = append(e.encoders, encoder)
+		}
 		out := ffmpeg.Output{Name: r.name, TrackID: r.id, Rendition: r.name, Sink: o}
 		if sp.video != nil {
 			how := *sp.video
@@ -206,7 +212,7 @@ func (e *encode) judge(err error, ran time.Duration) bool {
 	}
 	cause := causeOf(err)
 	s.t.m.breaks.WithLabelValues(cause).Inc()
-	s.t.log.Warn("an encoder broke off", "stream", s.id, "rendition", e.rungs[0].name, "encoder", e.encoder.Name, "ran", ran, "error", err)
+	s.t.log.Warn("an encoder broke off", "stream", s.id, "rendition", e.rungs[0].name, "encoder", e.encoders[0].Name, "ran", ran, "error", err)
 	if ran >= quick {
 		e.breaks = 0
 	}
@@ -216,7 +222,7 @@ func (e *encode) judge(err error, ran time.Duration) bool {
 	switch {
 	case errors.Is(err, ffmpeg.ErrSource):
 		failed = true
-	case e.kind == media.Video && (errors.Is(err, ffmpeg.ErrEncoder) || e.encoder.Hardware && e.breaks >= maxCircuitBreaks):
+	case e.kind == media.Video && (errors.Is(err, ffmpeg.ErrEncoder) || e.inCircuit() && e.breaks >= maxCircuitBreaks):
 		note, failed = e.fallBack(err)
 		wait = 0
 	default:
@@ -256,19 +262,31 @@ func (e *encode) judge(err error, ran time.Duration) bool {
 	return true
 }
 
-// fallBack chooses another encoder than the one that broke off with err. It returns what to
-// say of it, and whether there is none.
+// inCircuit reports whether one of the encoders is hardware.
+func (e *encode) inCircuit() bool {
+	return slices.ContainsFunc(e.encoders, func(x ffmpeg.Encoder) bool { return x.Hardware })
+}
+
+// fallBack lets other encoders take the place of those that broke off with err: of those in
+// hardware, where there are any. It returns what to say of it, and whether there is none.
 func (e *encode) fallBack(err error) (note string, none bool) {
 	t := e.s.t
-	old := e.encoder
-	t.shun(old.Name)
-	next, ok := t.encoder(old.Codec)
-	if !ok || next.Name == old.Name {
+	var gone, instead []string
+	for _, old := range e.encoders {
+		if e.inCircuit() && !old.Hardware {
+			continue
+		}
+		t.shun(old.Name)
+		if next, ok := t.encoder(old.Codec); ok && next.Name != old.Name {
+			gone, instead = append(gone, old.Name), append(instead, next.Name)
+		}
+	}
+	if len(gone) == 0 {
 		return "", e.breaks >= maxBreaks || errors.Is(err, ffmpeg.ErrEncoder)
 	}
 	t.m.fallbacks.Inc()
 	e.breaks = 0
-	return old.Name + " does not work, so " + next.Name + " takes its place: " + reasonOf(err), false
+	return strings.Join(gone, ", ") + " does not work, so " + strings.Join(instead, ", ") + " is used: " + reasonOf(err), false
 }
 
 // finish gives back what the encode still has.
