@@ -1,6 +1,7 @@
 package dash
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -91,7 +92,7 @@ func gather(s *pack.Stream, offers []media.Offer) (list []listing) {
 			if i < 0 || !offers[i].Listed {
 				continue
 			}
-			l.peak, l.rate = offers[i].Peak, offers[i].Track.FrameRate
+			l.peak, l.rate = expected(offers[i].Peak, snap), offers[i].Track.FrameRate
 		}
 		list = append(list, l)
 	}
@@ -101,7 +102,40 @@ func gather(s *pack.Stream, offers []media.Offer) (list []listing) {
 			list = append(list, listing{name: name, track: o.Track, rate: o.Track.FrameRate, peak: o.Peak, derived: true})
 		}
 	}
+	if at := leading(list, media.Video); at >= 0 {
+		for i := range list {
+			list[i].below(&list[at])
+		}
+	}
 	return list
+}
+
+// expected is the peak of a rendition that is made here, of which it is known what it is
+// kept to: less where little was needed so far.
+func expected(limit int64, snap *pack.Snapshot) int64 {
+	const enough = 3 // segments
+	made := 0
+	for _, seg := range snap.Segments {
+		if !seg.Gap {
+			made++
+		}
+	}
+	if made < enough || limit > 0 && snap.Peak+snap.Peak/4 > limit {
+		return limit
+	}
+	return snap.Peak + snap.Peak/4
+}
+
+// below makes a smaller picture of the source's one that costs less: what it is kept to may
+// be more than an easy source has, and players take what costs more for better.
+func (l *listing) below(source *listing) {
+	area := func(t *media.Track) float64 { return float64(t.Width) * float64(t.Height) }
+	if !l.derived || l.track.Kind() != media.Video || area(l.track) >= area(source.track) || source.peak <= 0 {
+		return
+	}
+	// Half the pixels take about six tenths of the bits.
+	share := math.Pow(area(l.track)/area(source.track), 0.75)
+	l.peak = min(l.peak, max(1, int64(share*float64(source.peak))))
 }
 
 // silent tells whether a rendition has stopped while others of its kind go on.
