@@ -2,6 +2,7 @@ package hls
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +50,8 @@ func (h *Handler) offers(s *pack.Stream) (list []media.Offer) {
 // wanted returns a rendition that is made as long as somebody asks for it, and waits for it
 // where there is nothing of it now. r is nil if there never was. Who follows its playlist
 // already gets that at once, with gaps for as long as nothing comes: players look for another
-// rendition then, and must not be told that this one is no more.
+// rendition then, and must not be told that this one is no more. Nor is anybody while it
+// lists media, which somebody may play who does not say how far he is.
 func (h *Handler) wanted(ctx context.Context, a *Answer, s *pack.Stream, r *pack.Rendition, name string, follows bool) (*pack.Rendition, *problem) {
 	if r != nil {
 		name = r.Name()
@@ -73,8 +75,7 @@ func (h *Handler) wanted(ctx context.Context, a *Answer, s *pack.Stream, r *pack
 	for {
 		changed := s.Changed()
 		var next <-chan struct{}
-		r, _ := s.Rendition(name)
-		if r != nil {
+		if r, _ = s.Rendition(name); r != nil {
 			snap := r.Snapshot()
 			if snap.Flows() || snap.Ended {
 				return r, nil
@@ -92,7 +93,7 @@ func (h *Handler) wanted(ctx context.Context, a *Answer, s *pack.Stream, r *pack
 			}
 		case <-expired:
 			h.m.expired.Inc()
-			return nil, problemStarting
+			return instead(r, problemStarting)
 		case <-ctx.Done():
 			return nil, problemStarting // nobody reads it
 		}
@@ -111,15 +112,23 @@ func pulse(s *pack.Stream) <-chan struct{} {
 
 // unmade is what becomes of a request for a rendition that is not made, and why.
 func unmade(r *pack.Rendition, err error) (*pack.Rendition, *problem) {
-	if !fault.Is(err, fault.NotFound) {
-		p := problemOf(err)
-		p.retry = retryLater
-		return nil, p
+	if fault.Is(err, fault.NotFound) {
+		if r == nil {
+			return nil, problemResource
+		}
+		return r, nil // it is in the ladder no more; its playlist goes on with gaps
 	}
-	if r == nil {
-		return nil, problemResource
+	p := problemOf(err)
+	p.retry = retryLater
+	return instead(r, p)
+}
+
+// instead returns a rendition that still lists media, or else the problem with it.
+func instead(r *pack.Rendition, p *problem) (*pack.Rendition, *problem) {
+	if r != nil && slices.ContainsFunc(r.Snapshot().Segments, func(seg *pack.Segment) bool { return !seg.Gap }) {
+		return r, nil
 	}
-	return r, nil // it is in the ladder no more; its playlist goes on with gaps
+	return nil, p
 }
 
 // frames serves the playlist of a rendition's key frames.

@@ -119,12 +119,12 @@ func (r *rig) multivariant() string {
 // nobody who follows it is told that it is no more.
 func TestRungIsMadeWhenAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const length = 80 * time.Second
+		const length = 140 * time.Second
 		r := newRig(t, DefaultConfig())
 		defer r.close()
 		r.publish(media.LatencyLow)
 		all := linters{}
-		source := newSource(t, mediatest.Options{})
+		source := newSource(t, mediatest.Options{FrameSize: 6000})
 		enc := newEncoder(t, r, "360p", mediatest.Options{Width: 640, Height: 360}, length, 400*time.Millisecond)
 		made := &ladder{list: []media.Offer{enc.offer("360p", 900_000)}}
 		r.handler.ladder = made
@@ -201,6 +201,10 @@ func TestRungIsMadeWhenAskedFor(t *testing.T) {
 			t.Errorf("a rendition that nobody makes is reported:\n%s", text)
 		}
 		made.refuses(fault.New(fault.TooMany, "encode", "360p", "all 2 cores are in use", ""))
+		if w := r.get(child + "360p/index.m3u8"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "#EXT-X-GAP\n") {
+			t.Errorf("who may play what is listed is told %d %s", w.Code, w.Body)
+		}
+		r.write(source.take(35*time.Second), each)
 		w = r.get(child + "360p/index.m3u8")
 		if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "10" || !strings.Contains(w.Body.String(), "all 2 cores are in use") {
 			t.Errorf("refused with %d %v %s", w.Code, w.Header(), w.Body)
@@ -305,6 +309,27 @@ func TestSoundGroups(t *testing.T) {
 		}
 		r.end()
 	})
+}
+
+// A smaller picture is never listed with more bits than a larger one.
+func TestSmallerPicturesHaveLowerRates(t *testing.T) {
+	track := func(w, h int) *media.Track {
+		return &media.Track{Codec: media.H264, Width: w, Height: h, CodecString: "avc1.64001f"}
+	}
+	m := multivariant{video: []choice{{name: "v0", track: track(1280, 720), peak: 400_000, average: 300_000}}}
+	for _, c := range []choice{
+		{name: "720p-hevc", track: track(1280, 720), peak: 2_000_000, average: 1_000_000},
+		{name: "480p", track: track(854, 480), peak: 1_300_000, average: 800_000},
+		{name: "360p", track: track(640, 360), peak: 900_000, average: 100_000},
+	} {
+		m.limit(&c)
+		m.add(c)
+	}
+	for i, want := range []int64{400_000, 2_000_000, 360_000, 324_000} {
+		if m.video[i].peak != want || m.video[i].average > want {
+			t.Errorf("%s has %d and %d, want at most %d", m.video[i].name, m.video[i].peak, m.video[i].average, want)
+		}
+	}
 }
 
 // A source that is more than anybody can begin with is not the first.

@@ -39,7 +39,9 @@ func appendMultivariant(b []byte, s *pack.Stream, offers []media.Offer, session 
 		m.add(measured(r, snap))
 	}
 	for _, o := range offers {
-		m.add(offered(s, o))
+		c := offered(s, o)
+		m.limit(&c)
+		m.add(c)
 	}
 	m.text("#EXTM3U\n#EXT-X-VERSION:6\n")
 	if independent {
@@ -140,6 +142,19 @@ func (m *multivariant) add(c choice) {
 	} else {
 		m.audio = append(m.audio, c)
 	}
+}
+
+// limit sees to it that a smaller picture has a lower bit rate, by which players tell what is
+// better. What is expected of an encoder is the most that it may send, and a source that shows
+// little may send less than that.
+func (m *multivariant) limit(c *choice) {
+	size := c.track.Width * c.track.Height
+	for _, v := range m.video {
+		if v.track.Width*v.track.Height > size {
+			c.peak = min(c.peak, v.peak*9/10)
+		}
+	}
+	c.average = min(c.average, c.peak)
 }
 
 // inOrder is the video in the order in which it is listed: the source first, and before it
