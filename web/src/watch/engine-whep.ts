@@ -175,7 +175,6 @@ export class WhepEngine implements Engine {
       network_ms: ms(this.parts?.network),
       jitter_buffer_and_decoder_ms: ms(this.parts?.player),
       round_trip_ms: ms(last.rtt),
-      since_sent_by_server_clock_ms: last.playoutAt === null ? null : Math.round(last.at - last.playoutAt),
       jitter_ms: ms(last.jitter),
       bitrate: bits === null ? null : Math.round(bits),
       frame_rate: last.fps,

@@ -20,6 +20,8 @@ interface Handle {
   readonly way: Way | null;
   /** The hls.js instance, null without one. */
   readonly hls: unknown;
+  /** The names in the quality menu. */
+  qualities(): string[];
   stats(): Record<string, unknown>;
 }
 
@@ -107,6 +109,7 @@ player.bar.append(badge, menu.root, el('media-pip-button', {}), el('media-fullsc
   get hls() {
     return player.engine?.hls ?? null;
   },
+  qualities: () => player.engine?.qualities().map((q) => q.label) ?? [],
   stats: allStats,
 };
 

@@ -26,12 +26,7 @@ export interface Reading {
   audioCodec: string;
   /** "udp" or "tcp"; '' before a pair was chosen. */
   transport: string;
-  /** When the picture on screen was sent, by the sender's clock in ms since 1970; null if unknown. */
-  playoutAt: number | null;
 }
-
-/** Milliseconds from 1900, where NTP begins, to 1970. */
-const NTP_EPOCH = 2_208_988_800_000;
 
 type Entry = Record<string, unknown> & { type: string };
 
@@ -52,7 +47,6 @@ export function readStats(entries: Iterable<unknown>, at: number): Reading {
   const codec = (e: Entry | undefined) =>
     String(byId.get(String(e?.codecId))?.mimeType ?? '').replace(/^\w+\//, '');
   const sum = (key: string) => inbound.reduce((n, e) => n + num(e[key]), 0);
-  const playout = opt(main?.estimatedPlayoutTimestamp);
   return {
     at,
     hasVideo: video !== undefined,
@@ -75,7 +69,6 @@ export function readStats(entries: Iterable<unknown>, at: number): Reading {
     videoCodec: codec(video),
     audioCodec: codec(audio),
     transport: String((local?.candidateType === 'relay' && local?.relayProtocol) || remote?.protocol || ''),
-    playoutAt: playout === null || playout <= 0 ? null : playout > 3e12 ? playout - NTP_EPOCH : playout,
   };
 }
 

@@ -66,6 +66,7 @@ describe('the choice of a way', () => {
     const w = new Ways(true);
     w.told(webrtc);
     w.failed('busy', '503', 0, 90_000);
+    expect(w.note()).toBe('');
     expect(w.want(89_999)).toBe('hls');
     expect(w.want(90_000)).toBe('webrtc');
   });

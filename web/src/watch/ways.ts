@@ -114,8 +114,9 @@ export class Ways {
     return { code: this.answer?.code ?? '', words: this.answer?.reason ?? '', detail: '' };
   }
 
-  /** What a viewer should be told; '' where all is as the server meant it. */
+  /** What a viewer should be told: what their own network or connection does. '' where it is the server's doing. */
   note(): string {
-    return this.trouble && this.trouble !== 'unreachable' ? WORDS[this.trouble] : '';
+    const own = ['blocked', 'no_picture', 'lost', 'stalled'];
+    return this.trouble && own.includes(this.trouble) ? WORDS[this.trouble] : '';
   }
 }
