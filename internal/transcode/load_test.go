@@ -357,6 +357,13 @@ func TestPublisherWhoComesBack(t *testing.T) {
 		if got := s.offered(); !slices.Equal(got, []string{"opus"}) || tool.now() != 0 {
 			t.Errorf("offered %v, %d run", got, tool.now())
 		}
+		// The next publisher sends one again. The name of that feed stays the publisher's.
+		s.frame = 0
+		s.publish()
+		s.live(time.Second)
+		if got := s.offered(); !slices.Equal(got, []string{"720p", "360p", "opus"}) {
+			t.Errorf("offered %v", got)
+		}
 	})
 }
 

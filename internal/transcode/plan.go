@@ -2,6 +2,8 @@ package transcode
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"onair/internal/ffmpeg"
 	"onair/internal/media"
@@ -17,6 +19,8 @@ type source struct {
 	reorders bool
 	// several is set if the publisher sends other renditions of the picture itself.
 	several bool
+	// taken are the names of feeds that publishers have sent, each with a blank behind it.
+	taken string
 }
 
 // spec is a rendition that can be made: what it is and how.
@@ -91,7 +95,13 @@ func plan(src source, l ladder, tool Tool) []*spec {
 			out = append(out, planSound(media.RenditionOpus, media.Opus, a, tool))
 		}
 	}
-	return within(out)
+	free := out[:0]
+	for _, s := range out {
+		if !slices.Contains(strings.Fields(src.taken), s.name) {
+			free = append(free, s)
+		}
+	}
+	return within(free)
 }
 
 // maxDerived is how many feeds the hub lets a stream have beside its publisher's.

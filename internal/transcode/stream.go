@@ -198,7 +198,10 @@ func (s *stream) source() source {
 		}
 	}
 	for _, f := range s.hub.Feeds()[1:] {
-		src.several = src.several || !f.Derived()
+		if !f.Derived() {
+			src.taken += f.Name() + " "
+			src.several = src.several || len(f.Tracks()) > 0 // those of a publisher before have none
+		}
 	}
 	if src.video == nil {
 		return src
