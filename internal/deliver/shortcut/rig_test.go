@@ -45,6 +45,8 @@ func (directory) StreamOf(_ context.Context, id string) (string, error) {
 // broadcast is a real handler with a real stream. Its media is all there at once.
 type broadcast struct {
 	handler *hls.Handler
+	hub     *hub.Hub
+	ladder  ladder
 	packer  *pack.Packer
 	pub     *hub.Publication
 	reg     *prometheus.Registry
@@ -57,9 +59,9 @@ func newBroadcast(t testing.TB) *broadcast {
 	h := hub.New(hub.DefaultConfig(), event.NewBus(), quiet, prometheus.NewRegistry())
 	cfg := pack.DefaultConfig()
 	cfg.KeepEnded = time.Hour
-	b := &broadcast{packer: pack.New(cfg, h, quiet, prometheus.NewRegistry())}
+	b := &broadcast{hub: h, packer: pack.New(cfg, h, quiet, prometheus.NewRegistry())}
 	b.reg = prometheus.NewRegistry()
-	b.handler = hls.NewHandler(hls.DefaultConfig(), b.packer, directory{}, nil, audience.New(hls.DefaultConfig().Audience()), quiet, b.reg)
+	b.handler = hls.NewHandler(hls.DefaultConfig(), b.packer, directory{}, &b.ladder, audience.New(hls.DefaultConfig().Audience()), quiet, b.reg)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.packer.Run(ctx) }()
