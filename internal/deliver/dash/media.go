@@ -27,14 +27,26 @@ func (h *Handler) media(a *answer, s *pack.Stream, t target) {
 		return
 	}
 	rend, ok := s.Rendition(t.rendition)
+	f := fetch{h: h, a: a, s: s, rend: rend, name: t.rendition, stem: name, number: number}
+	defer f.stop()
 	if !ok || derived(rend) {
-		if err := h.ladder.Want(s.Name(), t.rendition); err != nil {
-			a.problem(problemOf(err))
+		f.made = true
+		v := h.view(s)
+		if !v.refused(t.rendition) {
+			if err := h.ladder.Want(s.Name(), t.rendition); err != nil {
+				if !v.lists(t.rendition) {
+					a.problem(problemOf(err))
+					return
+				}
+				h.log.Info("rendition not to be had", "stream", s.Name(), "rendition", t.rendition, "reason", err.Error())
+				v.refuse(t.rendition)
+			}
+		}
+		if v.refused(t.rendition) {
+			f.replace()
 			return
 		}
 	}
-	f := fetch{h: h, a: a, s: s, rend: rend, name: t.rendition, stem: name, number: number}
-	defer f.stop()
 	if number < 0 {
 		f.init()
 	} else {
@@ -52,7 +64,10 @@ type fetch struct {
 	stem   string
 	number int64
 
-	held hold
+	// made is set for a rendition that is made here, and replaced once something else is to
+	// be served in its place.
+	made, replaced bool
+	held           hold
 }
 
 // wait waits until the rendition may have more than in snap (nil: until there is it). It
@@ -106,8 +121,56 @@ func (f *fetch) stop() {
 
 // giveUp answers what did not come in time.
 func (f *fetch) giveUp() {
-	if f.a.r.Context().Err() == nil {
+	switch {
+	case f.a.r.Context().Err() != nil:
+	case f.made && !f.replaced && !f.s.Ended():
+		f.h.view(f.s).refuse(f.name) // its encoder does not come up
+		f.stop()
+		f.held = hold{}
+		f.replace()
+	default:
 		f.a.problem(problemBusy)
+	}
+}
+
+// replace answers for a rendition that was listed and is not to be had. If there never was
+// any of it, the player has not decoded any of it and gets the source's media, initialization
+// section and all, until the next Period lists it no more. Else it gets segments without
+// media, and the section that it may have already.
+func (f *fetch) replace() {
+	f.replaced = true
+	f.h.m.replaced.Inc()
+	if f.rend != nil && derived(f.rend) {
+		snap := f.rend.Snapshot()
+		switch {
+		case f.number < 0:
+			f.init()
+		case f.plausible():
+			f.empty(snap, snap.Segment(f.number))
+		default:
+			f.a.problem(problemResource)
+		}
+		return
+	}
+	kind := media.Video
+	for _, o := range f.h.ladder.Offers(f.s.Name()) {
+		if o.Track.Rendition == f.name {
+			kind = o.Track.Kind()
+		}
+	}
+	for _, r := range f.s.Renditions() {
+		if !derived(r) && r.Kind() == kind {
+			f.rend = r
+			break
+		}
+	}
+	switch {
+	case f.rend == nil:
+		f.a.problem(problemResource)
+	case f.number < 0:
+		f.init()
+	default:
+		f.segment()
 	}
 }
 

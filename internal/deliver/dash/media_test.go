@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"onair/internal/fault"
+	"onair/internal/hub"
 	"onair/internal/media"
+	"onair/internal/media/fmp4"
 	"onair/internal/media/mediatest"
 )
 
@@ -150,12 +152,11 @@ var offer480 = media.Offer{Listed: true, Peak: 1_400_000, Track: &media.Track{
 	Rendition: "480p", Codec: media.H264, CodecString: "avc1.64001f", Width: 854, Height: 480, Timescale: 90000,
 }}
 
-// TestRefusedRendition: what the ladder says is what the viewer gets.
+// TestRefusedRendition: who asks for what no manifest lists gets what the ladder says.
 func TestRefusedRendition(t *testing.T) {
 	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
 		r.ladder.offers = []media.Offer{offer480}
 		r.write(newSource(t, mediatest.Options{}).take(11*time.Second), nil)
-		rep := r.manifest().find("480p")
 		for _, tt := range []struct {
 			err    error
 			status int
@@ -164,15 +165,12 @@ func TestRefusedRendition(t *testing.T) {
 			{fault.New(fault.Unavailable, "encode", "480p", "the encoder fails", ""), 503},
 		} {
 			r.ladder.refuse = tt.err
-			if w := r.get(rep.media(-1)); w.Code != tt.status {
+			if w := r.get(child + "480p/first.mp4"); w.Code != tt.status || w.Header().Get("Cache-Control") != "no-store" {
 				t.Errorf("%v: %d", tt.err, w.Code)
 			}
 		}
 		if w := r.get(child + "999p/first.mp4"); w.Code != 404 {
 			t.Errorf("not offered: %d", w.Code)
-		}
-		if got := r.get(rep.media(1)); got.Code == 200 {
-			t.Errorf("a segment from long ago: %d", got.Code)
 		}
 	})
 }
@@ -388,4 +386,121 @@ func (a *arriving) parts() int {
 func (a *arriving) rest() ([]byte, error) {
 	<-a.done
 	return a.data.Bytes(), a.err
+}
+
+// encode makes a smaller picture of what is published, from a moment on, as a ladder does.
+func (r *rig) encode(name string, list []*media.Packet) {
+	r.t.Helper()
+	s, ok := r.hub.Stream(streamID)
+	if !ok {
+		r.t.Fatal("no stream")
+	}
+	d, err := s.Derive(name, hub.DeriveOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tracks := map[*media.Track]*media.Track{}
+	for _, p := range list {
+		if p.Track.Kind() != media.Video {
+			continue
+		}
+		if tracks[p.Track] == nil {
+			t := *p.Track
+			t.Rendition, t.ID = name, 7
+			tracks[p.Track] = &t
+		}
+		q := *p
+		q.Track = tracks[p.Track]
+		if err := d.WritePacket(context.Background(), &q); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	synctest.Wait()
+}
+
+// TestRenditionIsMadeWhenAskedFor: a request for a rendition that nobody has asked for is
+// held until its first part is there; what it does not have is answered without media.
+func TestRenditionIsMadeWhenAskedFor(t *testing.T) {
+	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
+		r.ladder.offers = []media.Offer{offer480}
+		src := newSource(t, mediatest.Options{})
+		r.write(src.take(19900*time.Millisecond), nil)
+		rep := r.manifest().find("480p")
+		last := r.snapshot("v0").LastSequence()
+		init, next, old := r.ask(rep.media(-1)), r.ask(rep.media(last+2)), r.ask(rep.media(last-3))
+		if len(r.ladder.wanted) != 3 || r.ladder.wanted[0] != "480p" {
+			t.Errorf("wanted %v", r.ladder.wanted)
+		}
+		list := src.take(4 * time.Second)
+		r.write(list, nil)
+		if answered(init) != nil || answered(next) != nil || answered(old) != nil {
+			t.Fatal("answered before there is anything")
+		}
+		small := newSource(t, mediatest.Options{Width: 854, Height: 480, Start: time.Now().Add(-23900 * time.Millisecond)})
+		small.take(19900 * time.Millisecond)
+		r.encode("480p", small.take(4*time.Second))
+		r.write(src.take(2100*time.Millisecond), nil)
+		w := answered(init)
+		if w == nil || w.Code != 200 || !bytes.Contains(w.Body.Bytes(), []byte("avcC")) {
+			t.Fatal("no initialization section")
+		}
+		if seg := answered(next); seg == nil || seg.Code != 200 || seg.Body.Len() < 5000 {
+			t.Error("no segment")
+		} else if p, err := fmp4.NewReader(join(w.Body.Bytes(), seg.Body.Bytes())).ReadPacket(t.Context()); err != nil || p.Track.Width != 854 || !p.Key {
+			t.Errorf("the segment holds %+v, %v", p, err)
+		}
+		if w := answered(old); w == nil || w.Code != 200 || w.Body.Len() > 200 {
+			t.Error("a segment from before it was made was not answered without media")
+		}
+		if now := r.manifest(); len(now.Periods) != 1 || now.find("480p").Template.Media == rep.Template.Media {
+			t.Errorf("%d Periods, media at %s", len(now.Periods), now.find("480p").Template.Media)
+		}
+	})
+}
+
+// TestRenditionThatIsNotToBeHad: it goes with the next Period, and until then players get
+// something that does not end playback.
+func TestRenditionThatIsNotToBeHad(t *testing.T) {
+	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
+		r.ladder.offers = []media.Offer{offer480}
+		src := newSource(t, mediatest.Options{})
+		r.write(src.take(19900*time.Millisecond), nil)
+		rep, source := r.manifest().find("480p"), r.manifest().find("v0")
+		r.ladder.refuse = fault.New(fault.TooMany, "encode", "480p", "the budget of 1 core is used", "")
+		last := r.snapshot("v0").LastSequence()
+		if a, b := r.get(rep.media(-1)), r.get(source.media(-1)); a.Code != 200 || a.Body.String() != b.Body.String() {
+			t.Error("the initialization section is not the source's")
+		}
+		if a, b := r.get(rep.media(last)), r.get(source.media(last)); a.Code != 200 || a.Body.String() != b.Body.String() {
+			t.Error("the segment is not the source's")
+		}
+		if n := len(r.ladder.wanted); n != 1 {
+			t.Errorf("it was asked for %d times", n)
+		}
+		if m := r.manifest(); len(m.Periods) != 1 || m.find("480p") == nil {
+			t.Error("it went while it may be played")
+		}
+		l := newLinter(t, r)
+		r.write(src.take(8*time.Second), l.check)
+		m := r.manifest()
+		if len(m.Periods) != 2 || m.find("480p") != nil || m.find("v0") == nil {
+			t.Errorf("after 8 s: %d Periods, 480p %v", len(m.Periods), m.find("480p"))
+		}
+		// It is offered anew.
+		r.ladder.refuse = nil
+		r.write(src.take(30*time.Second), l.check)
+		if m := r.manifest(); m.find("480p") == nil {
+			t.Errorf("after 38 s: %d Periods, and it is not back", len(m.Periods))
+		}
+		// It is no longer offered: it stays until the next Period.
+		r.ladder.offers = nil
+		r.write(src.take(200*time.Millisecond), l.check)
+		if m := r.manifest(); m.find("480p") == nil {
+			t.Error("it went while it may be played")
+		}
+		r.write(src.take(12*time.Second), l.check)
+		if m := r.manifest(); m.find("480p") != nil {
+			t.Error("it is listed for ever")
+		}
+	})
 }

@@ -50,15 +50,53 @@ type representation struct {
 }
 
 // known is what must be remembered of a stream from one manifest to the next: where its
-// Periods began, though what was there is no longer listed.
+// Periods began, though what was there is no longer listed, and which of the renditions that
+// are made here are listed in each. What a Period lists stays as it is: players do not bear
+// that a rendition goes while they play it.
 type known struct {
 	first   string // id of the Period before the first border
+	listed  []string
 	borders []border
+	changed time.Time // when listed was to change the last time
+	offers  []media.Offer
 }
 
-// maxBorders bounds the borders that are remembered; pack makes at most a segment a second
-// and a handful at once, and forgets those that are out of the window.
-const maxBorders = 64
+func (k *known) lists(name string) bool {
+	return slices.Contains(k.listed, name) ||
+		slices.ContainsFunc(k.borders, func(b border) bool { return slices.Contains(b.listed, name) })
+}
+
+// keep adds the offers that are no longer there but are listed in a Period.
+func (k *known) keep(offers []media.Offer) (all []media.Offer, gone map[string]bool) {
+	gone = map[string]bool{}
+	all = slices.Clone(offers)
+	for _, o := range k.offers {
+		name := o.Track.Rendition
+		if k.lists(name) && !slices.ContainsFunc(offers, func(o media.Offer) bool { return o.Track.Rendition == name }) {
+			all = append(all, o)
+			gone[name] = true
+		}
+	}
+	k.offers = all
+	return all, gone
+}
+
+// border is where a Period ends and another one begins: where the initialization section of
+// a rendition changes, or where others are listed.
+type border struct {
+	number int64
+	start  time.Duration
+	open   bool     // the segment has not begun, so that start is not known
+	listed []string // from here on
+}
+
+const (
+	// maxBorders bounds the borders that are remembered; those that are out of the window
+	// are forgotten, and pack makes at most a segment a second and a handful at once.
+	maxBorders = 64
+	// changeLists is the least time between two changes of what is listed.
+	changeLists = 8 * time.Second
+)
 
 // learn adds the borders that are seen, and forgets those that no listed segment needs.
 func (k *known) learn(list []listing, oldest int64) {
@@ -78,8 +116,43 @@ func (k *known) learn(list []listing, oldest int64) {
 	}
 }
 
+// relist makes a Period with other renditions begin behind all that was listed so far, if
+// those that can be had have changed.
+func (k *known) relist(list []listing, lead *listing, next int64, now time.Time) {
+	var names []string
+	for i := range list {
+		if l := &list[i]; l.derived && !l.refused {
+			names = append(names, l.name)
+		}
+	}
+	slices.Sort(names)
+	for i := range k.borders {
+		b := &k.borders[i]
+		if seg := lead.snap.Segment(b.number); b.open && seg != nil && !seg.Gap {
+			b.start, b.open = seg.Init.Track.Duration(seg.BaseTime+seg.Offset), false
+		}
+		if b.listed == nil { // where parameters change everything is new
+			b.listed = append([]string{}, names...)
+			k.changed = now
+		}
+	}
+	current := &k.listed
+	if n := len(k.borders); n > 0 {
+		current = &k.borders[n-1].listed
+	}
+	switch {
+	case *current == nil:
+		*current = append([]string{}, names...)
+	case slices.Equal(*current, names) || !k.changed.IsZero() && now.Sub(k.changed) < changeLists:
+	case len(k.borders) > 0 && k.borders[len(k.borders)-1].open:
+	default:
+		k.borders = append(k.borders, border{number: next, open: true, listed: append([]string{}, names...)})
+		k.changed = now
+	}
+}
+
 // gather lists what a stream has and what can be made of it.
-func gather(s *pack.Stream, offers []media.Offer) (list []listing) {
+func gather(s *pack.Stream, offers []media.Offer, refused func(name string) bool) (list []listing) {
 	for _, r := range s.Renditions() {
 		snap := r.Snapshot()
 		if !derived(r) && silent(s, snap) {
@@ -92,14 +165,14 @@ func gather(s *pack.Stream, offers []media.Offer) (list []listing) {
 			if i < 0 || !offers[i].Listed {
 				continue
 			}
-			l.peak, l.rate = expected(offers[i].Peak, snap), offers[i].Track.FrameRate
+			l.peak, l.rate, l.refused = expected(offers[i].Peak, snap), offers[i].Track.FrameRate, refused(l.name)
 		}
 		list = append(list, l)
 	}
 	for _, o := range offers {
 		name := o.Track.Rendition
 		if o.Listed && wellFormed(name) && !slices.ContainsFunc(list, func(l listing) bool { return l.name == name }) {
-			list = append(list, listing{name: name, track: o.Track, rate: o.Track.FrameRate, peak: o.Peak, derived: true})
+			list = append(list, listing{name: name, track: o.Track, rate: o.Track.FrameRate, peak: o.Peak, derived: true, refused: refused(name)})
 		}
 	}
 	if at := leading(list, media.Video); at >= 0 {
@@ -162,7 +235,7 @@ func leading(list []listing, kind media.Kind) int {
 }
 
 // present describes a stream as it is now. It returns nil if there is nothing to list.
-func present(list []listing, parts time.Duration, target time.Duration, k *known) *presentation {
+func present(list []listing, parts time.Duration, target time.Duration, k *known, now time.Time) *presentation {
 	at := leading(list, media.Video)
 	if at < 0 {
 		at = leading(list, media.Audio)
@@ -177,6 +250,7 @@ func present(list []listing, parts time.Duration, target time.Duration, k *known
 	if k.first == "" {
 		k.first = "p" + stem(lead.initIn(oldest, oldest+1))
 	}
+	k.relist(list, lead, f.last+1, now)
 	p := &presentation{low: f.on, ended: lead.snap.Ended, longest: target + time.Second/2}
 	p.pace(&f, lead, parts, target)
 	spans := make([][]span, len(list))
@@ -229,7 +303,7 @@ const lateness = time.Second
 
 // divide makes the Periods of the segments from one number to before another.
 func (p *presentation) divide(list []listing, spans [][]span, k *known, from, to int64, f *forecast, parts time.Duration) {
-	id, start := k.first, time.Duration(0)
+	id, start, listed := k.first, time.Duration(0), k.listed
 	for i := 0; ; i++ {
 		next := to
 		if i < len(k.borders) {
@@ -238,17 +312,20 @@ func (p *presentation) divide(list []listing, spans [][]span, k *known, from, to
 		if next > from {
 			now := period{id: id, start: start}
 			for j := range list {
-				now.add(&list[j], between(spans[j], from, next), list[j].initIn(from, next), f, parts)
+				if l := &list[j]; !l.derived || slices.Contains(listed, l.name) {
+					now.add(l, between(spans[j], from, next), l.initIn(from, next), f, parts)
+				}
 			}
 			if len(now.sets) > 0 {
 				p.periods = append(p.periods, now)
 			}
 			from = next
 		}
-		if i >= len(k.borders) || k.borders[i].number >= to {
-			return
+		if i >= len(k.borders) || k.borders[i].number >= to || k.borders[i].open {
+			return // what begins there is listed when it is known when
 		}
-		id, start = "p"+itoa(k.borders[i].number), k.borders[i].start.Truncate(time.Millisecond)
+		b := &k.borders[i]
+		id, start, listed = "p"+itoa(b.number), b.start.Truncate(time.Millisecond), b.listed
 	}
 }
 

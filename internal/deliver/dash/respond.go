@@ -170,9 +170,9 @@ func problemOf(err error) *problem {
 }
 
 type metrics struct {
-	waiting                              prometheus.Gauge
-	rejected, expired, uncounted, filled prometheus.Counter
-	requests                             *prometheus.CounterVec
+	waiting                                        prometheus.Gauge
+	rejected, expired, uncounted, filled, replaced prometheus.Counter
+	requests                                       *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -185,12 +185,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		expired:   counter("waiters_expired_total", "Requests held in vain (dash.hold_segment)."),
 		uncounted: counter("sessions_rejected_total", "Requests of viewers not counted because there are too many (hls.max_sessions)."),
 		filled:    counter("empty_segments_total", "Segments without media sent where a rendition has none."),
+		replaced:  counter("refused_total", "Requests for media of listed renditions that were not to be had."),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onair_dash_requests_total", Help: "Responses, by what was asked for and status.",
 		}, []string{"kind", "code"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.waiting, m.rejected, m.expired, m.uncounted, m.filled, m.requests)
+		reg.MustRegister(m.waiting, m.rejected, m.expired, m.uncounted, m.filled, m.replaced, m.requests)
 	}
 	return m
 }

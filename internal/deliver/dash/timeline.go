@@ -26,6 +26,8 @@ type listing struct {
 	// if there is none of it.
 	derived bool
 	snap    *pack.Snapshot
+	// refused is set if it is not to be had for now.
+	refused bool
 }
 
 // forecastSlack is what a foretold duration is longer than expected. Where it proves too
@@ -167,13 +169,7 @@ func rescaled(list []span, from, to *media.Track) []span {
 	return out
 }
 
-// border is where the initialization section of a rendition changes, and so a Period ends.
-type border struct {
-	number int64
-	start  time.Duration
-}
-
-// borders finds those of a rendition.
+// borders finds where the initialization section of a rendition changes.
 func (l *listing) borders() (list []border) {
 	var init *pack.Init
 	look := func(seg *pack.Segment) {
@@ -181,7 +177,7 @@ func (l *listing) borders() (list []border) {
 			return
 		}
 		if init != nil && seg.Init != init {
-			list = append(list, border{seg.Sequence, seg.Init.Track.Duration(seg.BaseTime + seg.Offset)})
+			list = append(list, border{number: seg.Sequence, start: seg.Init.Track.Duration(seg.BaseTime + seg.Offset)})
 		}
 		init = seg.Init
 	}

@@ -28,7 +28,21 @@ type view struct {
 	last  *shown
 	state []byte // what last was made of
 	next  []byte
+
+	refusals sync.Map // of renditions that could not be had, by name: until when, as time.Time
 }
+
+// refuse notes that a rendition is not to be had for now.
+func (v *view) refuse(name string) { v.refusals.Store(name, time.Now().Add(refusedFor)) }
+
+// refused reports whether a rendition is not to be had for now.
+func (v *view) refused(name string) bool {
+	until, ok := v.refusals.Load(name)
+	return ok && time.Now().Before(until.(time.Time))
+}
+
+// refusedFor is how long a rendition that could not be had is not listed and not asked for.
+const refusedFor = 30 * time.Second
 
 func (h *Handler) view(s *pack.Stream) *view {
 	return s.Attach(h, func() any { return new(view) }).(*view)
@@ -49,10 +63,16 @@ func (t *text) compressed() *body {
 	return t.zip
 }
 
+// lists reports whether a manifest has listed a rendition that is made here.
+func (v *view) lists(name string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.known.lists(name)
+}
+
 // current returns the manifest of the state that a stream is in; nil if there is nothing to
 // list.
 func (v *view) current(s *pack.Stream, offers []media.Offer) (*shown, error) {
-	list := gather(s, offers)
 	parts := time.Duration(0)
 	for _, r := range s.Renditions() {
 		if !derived(r) {
@@ -61,11 +81,13 @@ func (v *view) current(s *pack.Stream, offers []media.Offer) (*shown, error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	offers, gone := v.known.keep(offers)
+	list := gather(s, offers, func(name string) bool { return gone[name] || v.refused(name) })
 	v.next = state(v.next[:0], list)
 	if v.last != nil && bytes.Equal(v.next, v.state) {
 		return v.last, nil
 	}
-	p := present(list, parts, time.Duration(s.TargetDuration())*time.Second, &v.known)
+	p := present(list, parts, time.Duration(s.TargetDuration())*time.Second, &v.known, time.Now())
 	if p == nil {
 		return nil, nil
 	}
@@ -101,6 +123,9 @@ func state(b []byte, list []listing) []byte {
 		b = append(b, l.name...)
 		b = strconv.AppendInt(append(b, ' '), l.peak/100_000, 10)
 		b = append(append(b, ' '), l.track.CodecString...)
+		if l.refused {
+			b = append(b, " refused"...)
+		}
 		if l.snap == nil {
 			b = append(b, '\n')
 			continue
