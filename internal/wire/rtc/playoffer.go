@@ -45,6 +45,9 @@ func parsePlayOffer(body []byte) (*playOffer, error) {
 	if err := d.UnmarshalString(text); err != nil {
 		return nil, badOffer(fault.Invalid, "it is no session description: "+printable(err.Error(), 120), "Send the SDP of an offer")
 	}
+	if len(d.MediaDescriptions) == 0 {
+		return nil, badOffer(fault.Invalid, "it has no m-line", "Offer to receive one video and one audio track")
+	}
 	o := &playOffer{}
 	var setup string
 	group, _ := d.Attribute("group")

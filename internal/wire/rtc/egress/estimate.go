@@ -51,6 +51,7 @@ type estimator struct {
 	begin       time.Time // of the window
 	arrived     int       // bytes
 	came, lost  int
+	at, from    time.Duration // when the newest packet came, by the viewer's clock: now, and a window ago
 	base, base2 time.Duration // the shortest way, of this and of the last baseTime
 	baseAt      time.Time
 	haveBase    bool
@@ -111,6 +112,7 @@ func (e *estimator) feedback(p *rtcp.TransportLayerCC, now time.Time) {
 			s.set = false
 			e.came++
 			e.arrived += int(s.size)
+			e.at = time.Duration(at) * time.Microsecond
 			e.way(time.Duration(at-s.at)*time.Microsecond, now)
 		}
 		return true
@@ -157,6 +159,11 @@ func (e *estimator) settle(now time.Time) {
 	if t < windowTime || e.came+e.lost == 0 {
 		return
 	}
+	// By the viewer's clock, so that reports which come together are no higher rate.
+	if span := e.at - e.from; e.from != 0 && span > t && span < 10*windowTime {
+		t = span
+	}
+	e.from = e.at
 	rate := float64(e.arrived) * 8 / t.Seconds()
 	e.loss += (float64(e.lost)/float64(e.came+e.lost) - e.loss) / 2
 	e.rate, e.top = rate, max(e.top*0.98, rate)

@@ -111,7 +111,7 @@ func (f *Fan) trim() {
 	}
 	n := 0
 	for _, fr := range f.frames {
-		if f.next-fr.first <= repairPackets || f.keyed && fr.no >= f.keyNo || fr.no == f.nextNo-1 {
+		if f.next-fr.first-uint64(len(fr.packets)) < repairPackets || f.keyed && fr.no >= f.keyNo || fr.no == f.nextNo-1 {
 			break
 		}
 		f.frames[n] = nil

@@ -17,6 +17,8 @@ const (
 	repairBurst = 200_000
 	// maxRepairs bounds the packets that one request repeats.
 	maxRepairs = 128
+	// repairAge is how old a frame may be to be of use to a viewer that misses part of it.
+	repairAge = 1500 * time.Millisecond
 	// remembered is how many repetitions are remembered for repairTime.
 	remembered = 256
 )
@@ -167,7 +169,7 @@ func (v *viewer) again(f *flow, index uint64) bool {
 			continue
 		}
 		fr, n, ok := b.fan.packet(b.in + index - b.out)
-		if !ok {
+		if !ok || v.loop.now.Sub(fr.in) > repairAge {
 			return false
 		}
 		marker, payload := n == len(fr.packets)-1, fr.packets[n]

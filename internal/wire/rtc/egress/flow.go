@@ -264,7 +264,9 @@ func (f *flow) take(from *Fan, fr *frame, now time.Time) {
 		return
 	}
 	if fr.no != f.no {
+		// What is missing is not caught up with: that would make what is late later still.
 		f.fan.metrics.dropped.WithLabelValues(dropLag).Inc()
+		f.fresh = true
 		f.wait(now)
 		f.try(now)
 		return
@@ -294,6 +296,7 @@ func (f *flow) catch(now time.Time) {
 		if !ok {
 			if f.no < f.fan.head() {
 				f.fan.metrics.dropped.WithLabelValues(dropLag).Inc()
+				f.fresh = true
 				f.wait(now) // it is gone
 				f.try(now)
 				return
