@@ -359,7 +359,7 @@ func TestSlowServer(t *testing.T) {
 func TestBursts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := newTheatre(t)
-		th.bursts = 2 * time.Second
+		th.bursts, th.pause = 2*time.Second, time.Millisecond // which lets a whole burst come before the next is read
 		o := camera(time.Minute)
 		o.GOP = 10
 		th.broadcast(t.Context(), o, nil)
