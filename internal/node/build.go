@@ -15,7 +15,9 @@ import (
 	"onair/internal/control/store"
 	"onair/internal/control/web"
 	"onair/internal/deliver/audience"
+	"onair/internal/deliver/dash"
 	"onair/internal/deliver/hls"
+	"onair/internal/deliver/images"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/play"
 	"onair/internal/fault"
@@ -23,6 +25,7 @@ import (
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
 	"onair/internal/slate"
+	"onair/internal/transcode"
 	"onair/internal/wire/guard"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
@@ -66,8 +69,11 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		}
 		n.ingest.SetSlate(picture)
 	}
-	n.findEncoder(ctx, cfg, reg)
-	n.transcode = n.newTranscoder(cfg, reg)
+	n.tools = newToolbox(cfg.FFmpeg, n.log, reg)
+	if cfg.Transcode.Mode != transcode.Off {
+		n.tools.want()
+	}
+	n.transcode = transcode.New(cfg.Transcode, n.hub, n.tools, ladders{n.store}, n.bus, n.log, reg)
 	n.play = play.New(cfg.Play, gate, n.hub, n.log, reg)
 	n.realtime = play.NewRealtime(cfg.Realtime, gate, n.hub, n.transcode, fanMaker(n.rtc), n.log, reg)
 	n.realtime.SetKeyFrames(n.ingest)
@@ -80,6 +86,9 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	crowds := audience.New(cfg.HLS.Audience())
 	viewers := hls.NewHandler(cfg.HLS, n.pack, gate, n.transcode, crowds, n.log, reg)
 
+	manifests := dash.NewHandler(cfg.DASH, n.pack, gate, n.transcode, crowds, n.log, reg)
+	pictures := images.NewHandler(cfg.Images, n.pack, gate, n.tools, n.log, reg)
+
 	watched := streams{n.hub, viewers, n.play, n.realtime}
 	n.pull = pull.New(cfg.Pull, pull.Deps{
 		Sources: sources{n.store}, Serve: n.publish, Guard: call.guard, Hub: n.hub,
@@ -91,14 +100,14 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	if err != nil {
 		return err
 	}
-	encoding := encoding{cfg.Transcode, n.transcode, n.tool, n.noTool}
+	encoding := encoding{cfg.Transcode, n.transcode, n.tools}
 	control, err := api.New(api.Deps{
 		Store: n.store, Auth: n.auth, Streams: watched, Bus: n.bus, Log: n.log, Registerer: reg,
 		Version: version, PublicURL: cfg.PublicURL, TrustedProxies: proxies,
 		RTMPPort: portOf(n.rtmp.Addr()), RTMPSPort: portOf(n.rtmp.AddrTLS()), SRTPort: portOf(n.srt.Addr()),
 		WHIP: n.rtc.Addr() != nil, GoLive: n.rtmp.Addr() != nil || n.rtmp.AddrTLS() != nil,
 		Doctor: n.doctor, Targets: restreams{n.restream}, Pulls: pulls{n.pull}, Ingests: publishers,
-		WHEP: n.rtc.Addr() != nil, RealtimeViewers: cfg.Steer.Viewers, Steer: steerer{n.steer},
+		WHEP: n.rtc.Addr() != nil, DASH: true, Images: true, RealtimeViewers: cfg.Steer.Viewers, Steer: steerer{n.steer},
 		CheckLadder: encoding.check, Ladder: encoding, Encoding: encoding,
 	})
 	if err != nil {
@@ -113,7 +122,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		return err
 	}
 	server := newHTTPServer(routes{
-		media: viewers, control: control, pages: pages, whip: n.rtc.WHIP(), whep: n.rtc.WHEP(), golive: questions,
+		media: viewers, control: control, pages: pages, whip: n.rtc.WHIP(), whep: n.rtc.WHEP(), dash: manifests, images: pictures, golive: questions,
 		metrics: metricsHandler(reg), health: n.health, ready: n.ready,
 	}, n.log)
 	server.RegisterOnShutdown(control.Drain)

@@ -14,7 +14,9 @@ import (
 	"onair/internal/control/doctor"
 	"onair/internal/control/steer"
 	"onair/internal/control/store"
+	"onair/internal/deliver/dash"
 	"onair/internal/deliver/hls"
+	"onair/internal/deliver/images"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/play"
 	"onair/internal/fault"
@@ -57,6 +59,8 @@ type Config struct {
 	Hub       hub.Config          `embed:""`
 	Pack      pack.Config         `embed:""`
 	HLS       hls.Config          `embed:""`
+	DASH      dash.Config         `embed:""`
+	Images    images.Config       `embed:""`
 	Play      play.Config         `embed:""`
 	Realtime  play.RealtimeConfig `embed:""`
 	Steer     steer.Config        `embed:""`
@@ -83,6 +87,8 @@ func DefaultConfig() Config {
 		Hub:                hub.DefaultConfig(),
 		Pack:               pack.DefaultConfig(),
 		HLS:                hls.DefaultConfig(),
+		DASH:               dash.DefaultConfig(),
+		Images:             images.DefaultConfig(),
 		Play:               play.DefaultConfig(),
 		Realtime:           play.DefaultRealtimeConfig(),
 		Steer:              steer.DefaultConfig(),
@@ -96,7 +102,7 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	return errors.Join(c.validateOwn(), c.TLS.Validate(), c.storeConfig().Validate(), c.RTMP.Validate(), c.SRT.Validate(), c.RTC.Validate(),
 		c.Ingest.Validate(), c.Pull.Validate(), c.API.Validate(), c.Doctor.Validate(), c.Hub.Validate(),
-		c.Pack.Validate(), c.HLS.Validate(), c.Play.Validate(), c.Realtime.Validate(), c.Steer.Validate(),
+		c.Pack.Validate(), c.HLS.Validate(), c.DASH.Validate(), c.Images.Validate(), c.Play.Validate(), c.Realtime.Validate(), c.Steer.Validate(),
 		c.Transcode.Validate(), c.FFmpeg.Validate(), c.Restream.Validate())
 }
 

@@ -3,38 +3,21 @@ package node
 import (
 	"context"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"onair/internal/control/api"
 	"onair/internal/control/store"
 	"onair/internal/fault"
-	"onair/internal/ffmpeg"
 	"onair/internal/media"
 	"onair/internal/transcode"
 )
 
-// findEncoder looks for ffmpeg, where anything is to be encoded. The server goes on
-// without one: it then tells of every rendition why there is none.
-func (n *Node) findEncoder(ctx context.Context, cfg Config, reg prometheus.Registerer) {
-	if cfg.Transcode.Mode == transcode.Off {
-		return
+// runTranscoder makes renditions once it is known what with.
+func (n *Node) runTranscoder(ctx context.Context) error {
+	select {
+	case <-n.tools.found:
+		return n.transcode.Run(ctx)
+	case <-ctx.Done():
+		return nil
 	}
-	tool, err := ffmpeg.Find(ctx, cfg.FFmpeg, n.log, reg)
-	if err != nil {
-		n.noTool = err
-		n.log.Warn("nothing can be encoded", "error", err)
-		return
-	}
-	n.tool = tool
-}
-
-// newTranscoder returns what makes renditions, with the encoder that was found.
-func (n *Node) newTranscoder(cfg Config, reg prometheus.Registerer) *transcode.Transcoder {
-	var tool transcode.Tool
-	if n.tool != nil {
-		tool = n.tool
-	}
-	return transcode.New(cfg.Transcode, n.hub, tool, ladders{n.store}, n.bus, n.log, reg)
 }
 
 // ladders tells transcode how streams differ from the server's settings.
@@ -51,10 +34,9 @@ func (l ladders) Ladder(ctx context.Context, streamID string) (transcode.Choice,
 
 // encoding plugs the encoding into the API.
 type encoding struct {
-	cfg    transcode.Config
-	made   *transcode.Transcoder
-	tool   *ffmpeg.Tool // nil: there is none
-	reason error        // why
+	cfg   transcode.Config
+	made  *transcode.Transcoder
+	tools *toolbox
 }
 
 // Renditions implements api.Ladder.
@@ -80,18 +62,20 @@ func (e encoding) Encoding() api.Encoding {
 	for _, p := range e.made.Profiles() {
 		out.Ladders = append(out.Ladders, api.LadderProfile{Name: p.Name, Rungs: p.Rungs})
 	}
-	switch {
-	case e.tool != nil:
-		out.Version = e.tool.Version()
-		for _, c := range []media.Codec{media.H264, media.HEVC, media.AV1, media.AAC, media.Opus} {
-			for _, encoder := range e.tool.Encoders(c) {
-				out.Encoders = append(out.Encoders, api.Encoder{Name: encoder.Name, Codec: encoder.Codec.String(), Hardware: encoder.Hardware})
-			}
-		}
-	case e.reason != nil:
-		out.Unavailable = e.reason.Error()
-	default:
+	if e.cfg.Mode == transcode.Off {
 		out.Unavailable = fault.New(fault.Unavailable, "encode", "", "it is switched off", "Set transcode to just-in-time.").Error()
+		return out
+	}
+	tool, err := e.tools.state()
+	if tool == nil {
+		out.Unavailable = err.Error()
+		return out
+	}
+	out.Version = tool.Version()
+	for _, c := range []media.Codec{media.H264, media.HEVC, media.AV1, media.AAC, media.Opus} {
+		for _, encoder := range tool.Encoders(c) {
+			out.Encoders = append(out.Encoders, api.Encoder{Name: encoder.Name, Codec: encoder.Codec.String(), Hardware: encoder.Hardware})
+		}
 	}
 	return out
 }

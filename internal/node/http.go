@@ -28,6 +28,7 @@ const (
 type routes struct {
 	media, control, pages, metrics http.Handler
 	whip, whep, golive             http.Handler
+	dash, images                   http.Handler
 	health, ready                  http.HandlerFunc
 }
 
@@ -42,6 +43,10 @@ func (r routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.control.ServeHTTP(w, req)
 	case path == "/whip" || strings.HasPrefix(path, "/whip/"):
 		r.whip.ServeHTTP(w, req)
+	case strings.HasPrefix(path, "/dash/"):
+		r.dash.ServeHTTP(w, req)
+	case strings.HasPrefix(path, "/images/"):
+		r.images.ServeHTTP(w, req)
 	case strings.HasPrefix(path, "/whep/"):
 		r.whep.ServeHTTP(w, req)
 	case path == "/golive":

@@ -21,7 +21,6 @@ import (
 	"onair/internal/deliver/shortcut"
 	"onair/internal/event"
 	"onair/internal/fault"
-	"onair/internal/ffmpeg"
 	"onair/internal/hub"
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
@@ -42,8 +41,7 @@ type Node struct {
 	play      *play.Player
 	realtime  *play.Realtime
 	steer     *steer.Steer
-	tool      *ffmpeg.Tool // nil: nothing can be encoded, as noTool says
-	noTool    error
+	tools     *toolbox
 	transcode *transcode.Transcoder
 	restream  *play.Restreamer
 	pull      *pull.Puller
@@ -119,7 +117,8 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.ingest.Run(publishers) })
 	g.Go(func() error { return n.doctor.Run(publishers) })
 	g.Go(func() error { return n.restream.Run(publishers) })
-	g.Go(func() error { return n.transcode.Run(publishers) })
+	g.Go(func() error { return n.tools.run(publishers) })
+	g.Go(func() error { return n.runTranscoder(publishers) })
 	g.Go(func() error { return n.steer.Run(publishers) })
 	g.Go(func() error { return n.pull.Run(publishers) })
 	g.Go(func() error { return n.pack.Run(packagers) })

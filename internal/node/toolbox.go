@@ -1,0 +1,118 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"onair/internal/fault"
+	"onair/internal/ffmpeg"
+	"onair/internal/media"
+)
+
+// toolbox finds ffmpeg while the server serves already: trying what it can do takes a
+// second and more. The server goes on without one: it then tells of every rendition and
+// picture why there is none.
+type toolbox struct {
+	find   func(ctx context.Context) (*ffmpeg.Tool, error)
+	log    *slog.Logger
+	wanted chan struct{} // closed when it is to be found
+	once   sync.Once     // closes wanted
+	found  chan struct{} // closed when tool and err are set
+	tool   *ffmpeg.Tool
+	err    error
+}
+
+func newToolbox(cfg ffmpeg.Config, log *slog.Logger, reg prometheus.Registerer) *toolbox {
+	return &toolbox{
+		find:   func(ctx context.Context) (*ffmpeg.Tool, error) { return ffmpeg.Find(ctx, cfg, log, reg) },
+		log:    log,
+		wanted: make(chan struct{}), found: make(chan struct{}),
+	}
+}
+
+// want has ffmpeg found, if it is not.
+func (b *toolbox) want() { b.once.Do(func() { close(b.wanted) }) }
+
+// run finds ffmpeg when it is wanted first.
+func (b *toolbox) run(ctx context.Context) error {
+	defer close(b.found)
+	select {
+	case <-b.wanted:
+	case <-ctx.Done():
+		b.err = ctx.Err()
+		return nil
+	}
+	if b.tool, b.err = b.find(ctx); b.err != nil && ctx.Err() == nil {
+		b.log.Warn("nothing can be encoded", "error", b.err)
+	}
+	return nil
+}
+
+// state is the tool, or why there is none. It waits for nothing.
+func (b *toolbox) state() (*ffmpeg.Tool, error) {
+	select {
+	case <-b.found:
+		return b.tool, b.err
+	default:
+		return nil, fault.New(fault.Unavailable, "find ffmpeg", "", "it is being looked for", "Try again in a moment.")
+	}
+}
+
+// Encoders implements transcode.Tool.
+func (b *toolbox) Encoders(c media.Codec) []ffmpeg.Encoder {
+	if tool, _ := b.state(); tool != nil {
+		return tool.Encoders(c)
+	}
+	return nil
+}
+
+// Decodes implements transcode.Tool.
+func (b *toolbox) Decodes(c media.Codec) bool {
+	tool, _ := b.state()
+	return tool != nil && tool.Decodes(c)
+}
+
+// Plan implements transcode.Tool; it is asked of encoders that there are.
+func (b *toolbox) Plan(v ffmpeg.Video, source *media.Track) *media.Track {
+	return b.tool.Plan(v, source)
+}
+
+// PlanAudio implements transcode.Tool, as Plan does.
+func (b *toolbox) PlanAudio(a ffmpeg.Audio, source *media.Track) *media.Track {
+	return b.tool.PlanAudio(a, source)
+}
+
+// Run implements transcode.Tool.
+func (b *toolbox) Run(ctx context.Context, job ffmpeg.Job, src media.Source, progress func(ffmpeg.Progress)) error {
+	tool, err := b.state()
+	if tool == nil {
+		return err
+	}
+	return tool.Run(ctx, job, src, progress)
+}
+
+// Formats implements images.Tool. It waits until ffmpeg is found or is not.
+func (b *toolbox) Formats() []ffmpeg.PictureFormat {
+	b.want()
+	if <-b.found; b.tool == nil {
+		return nil
+	}
+	return b.tool.Formats()
+}
+
+// Picture implements images.Tool.
+func (b *toolbox) Picture(ctx context.Context, t *media.Track, units []*media.Packet, o ffmpeg.PictureOptions) ([]byte, error) {
+	b.want()
+	select {
+	case <-b.found:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if b.tool == nil {
+		return nil, b.err
+	}
+	return b.tool.Picture(ctx, t, units, o)
+}
