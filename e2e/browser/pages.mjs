@@ -85,6 +85,22 @@ async function ways(page, look) {
   await page.getByRole("button", { name: "Set an address" }).waitFor();
 }
 
+/** Sets how many may watch in real time, after a list of qualities that the server refuses. */
+async function qualities(page, look) {
+  await page.getByRole("region", { name: "Qualities" }).getByRole("button", { name: "Settings" }).click();
+  await page.getByLabel("Which").selectOption("My own list");
+  await page.getByLabel("Qualities, the best first").fill("720p, potato");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("dialog").getByRole("alert").getByText(/\w/).first().waitFor();
+  await look("ladder");
+  await page.getByLabel("Which").selectOption("The server’s default");
+  await page.getByLabel("Viewers in real time").fill("25");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("dialog").waitFor({ state: "hidden" });
+  await page.getByText("Other addresses").click();
+  await page.getByRole("textbox", { name: "WHEP", exact: true }).waitFor();
+}
+
 for (const [index, options] of looks.entries()) {
   const { page, context, look } = await open(options);
   const title = `Show on ${options.name}`;
@@ -108,6 +124,7 @@ for (const [index, options] of looks.entries()) {
     await page.getByText("Copied").first().waitFor();
     await look("idle");
     await ways(page, look);
+    await qualities(page, look);
 
     // The viewer comes before the show and does not touch the page again.
     const list = await page.evaluate(

@@ -93,7 +93,7 @@ try {
   await way(page, "hls");
   out.moved = await stats(page);
   await page.waitForTimeout(2000);
-  expect((await page.locator('onair-player[data-state="playing"]').count()) === 1, "it does not play after the move to HLS");
+  await page.locator('onair-player[data-state="playing"]').waitFor({ state: "attached", timeout: 15000 });
   await limit(null);
   await way(page, "webrtc", 90000);
   await page.waitForTimeout(1500);
