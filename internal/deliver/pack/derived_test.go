@@ -247,6 +247,24 @@ func TestDerivedNamesAreGuarded(t *testing.T) {
 	}
 }
 
+// A publisher that begins to send what was made before has a rendition of its own.
+func TestPublisherSendsWhatWasMade(t *testing.T) {
+	source := generate(t, mediatest.Options{Duration: 30 * time.Second})
+	small := generate(t, mediatest.Options{Duration: 30 * time.Second, NoAudio: true, Width: 640, Height: 360})
+	s := deriving(media.LatencyLow, "360p")
+	cut := func(list []*media.Packet, from, to time.Duration) []*media.Packet { return rung(list, "", from, to, 0) }
+	s.writeAll(cut(source, 0, 15*time.Second), rung(small, "360p", 4*time.Second, 15*time.Second, 0))
+	s.derived["360p"] = false
+	s.writeAll(cut(source, 15*time.Second, 30*time.Second), rung(small, "360p", 15*time.Second, 30*time.Second, 0))
+	made, sent := mustRendition(t, s, "360p"), mustRendition(t, s, "v1")
+	if made.Snapshot().Flows() || !made.Derived() {
+		t.Error("what was made goes on")
+	}
+	if !sent.Snapshot().Flows() || sent.Derived() {
+		t.Error("what is sent is not there")
+	}
+}
+
 // Sound that is made of other sound is a rendition as well.
 func TestDerivedSound(t *testing.T) {
 	source := generate(t, mediatest.Options{Duration: 30 * time.Second})

@@ -19,7 +19,10 @@ type reader interface {
 // opened is the reader of a feed.
 type opened struct {
 	reader
-	derived string // the feed's name, where it is made of the stream's own media
+	feed string
+	// derived tells whether the feed is made of the stream's own media; nil if it is not. A
+	// publisher may begin to send what was made before.
+	derived func() bool
 }
 
 // feeds are the feeds of a stream, the source's first.
@@ -43,9 +46,9 @@ func (f *hubFeeds) open() (fresh []opened, changed <-chan struct{}) {
 		if feed.Private() {
 			continue
 		}
-		o := opened{reader: feed.NewReader(hub.ReaderOptions{Name: "pack", From: hub.OldestKept})}
+		o := opened{reader: feed.NewReader(hub.ReaderOptions{Name: "pack", From: hub.OldestKept}), feed: feed.Name()}
 		if feed.Derived() {
-			o.derived = feed.Name()
+			o.derived = feed.Derived
 		}
 		fresh = append(fresh, o)
 	}
@@ -57,6 +60,7 @@ type input struct {
 	packet *media.Packet
 	err    error
 	source bool // it is the source's feed
+	sent   bool // it is made no more: the publisher sends it
 }
 
 // inputQueue is how many packets of all feeds wait between their readers and the packager:
@@ -78,9 +82,7 @@ func (s *Stream) run(ctx context.Context, f feeds) {
 			source := known == 0
 			known++
 			reading++
-			if r.derived != "" {
-				s.derived[r.derived] = true
-			}
+			s.derived[r.feed] = r.derived != nil
 			wg.Go(func() { readFeed(ctx, r, source, in) })
 		}
 		return changed
@@ -95,6 +97,9 @@ func (s *Stream) run(ctx context.Context, f feeds) {
 			changed = add()
 		case i := <-in:
 			if i.err == nil {
+				if i.sent {
+					s.derived[i.packet.Track.Rendition] = false
+				}
 				s.write(i.packet)
 			} else if !s.failed(ctx, i) {
 				reading--
@@ -109,14 +114,18 @@ func (s *Stream) run(ctx context.Context, f feeds) {
 }
 
 // readFeed hands on what a reader yields until it ends, with the error that ended it.
-func readFeed(ctx context.Context, r reader, source bool, in chan<- input) {
+func readFeed(ctx context.Context, r opened, source bool, in chan<- input) {
 	defer r.Close()
+	sent := false
 	for {
 		p, err := r.ReadPacket(ctx)
+		if err == nil && p.Key && r.derived != nil {
+			sent = !r.derived()
+		}
 		var gap *hub.Gap
 		last := err != nil && !errors.As(err, &gap)
 		select {
-		case in <- input{packet: p, err: err, source: source}:
+		case in <- input{packet: p, err: err, source: source, sent: sent}:
 		case <-ctx.Done():
 			if !last {
 				continue // to read the end

@@ -232,7 +232,6 @@ func (s *Stream) restore(p *past) {
 		b := r.builder(g)
 		g.tracks = append(g.tracks, b)
 		g.of.added(b)
-		s.derived[b.feed] = b.r.derived
 		if r.name == p.newest.Lead {
 			g.lead = b
 		}

@@ -140,19 +140,21 @@ func (b *builder) video() bool { return b.r.kind == media.Video }
 
 // builder finds or makes the builder of a packet's track.
 func (s *segmenter) builder(p *media.Packet) (*builder, error) {
+	derived := s.of.isDerived(p.Track.Rendition)
 	same, sent := 0, 0
 	for _, b := range s.tracks {
-		if b.id == p.Track.ID && b.feed == p.Track.Rendition && b.r.kind == p.Track.Kind() {
+		if b.r.derived {
+			continue
+		}
+		if !derived && b.id == p.Track.ID && b.feed == p.Track.Rendition && b.r.kind == p.Track.Kind() {
 			return b, nil
 		}
-		if !b.r.derived {
-			sent++
-			if b.r.kind == p.Track.Kind() {
-				same++
-			}
+		sent++
+		if b.r.kind == p.Track.Kind() {
+			same++
 		}
 	}
-	if s.of.isDerived(p.Track.Rendition) {
+	if derived {
 		return s.derivedBuilder(p, len(s.tracks)-sent)
 	}
 	if sent == maxTracks || slices.Contains(s.refused, p.Track) {
