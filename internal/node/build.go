@@ -73,7 +73,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	if cfg.Transcode.Mode != transcode.Off {
 		n.tools.want()
 	}
-	n.transcode = transcode.New(cfg.Transcode, n.hub, n.tools, ladders{n.store}, n.bus, n.log, reg)
+	n.transcode = transcode.New(cfg.Transcode, n.hub, nil, ladders{n.store}, n.bus, n.log, reg)
 	n.play = play.New(cfg.Play, gate, n.hub, n.log, reg)
 	n.realtime = play.NewRealtime(cfg.Realtime, gate, n.hub, n.transcode, fanMaker(n.rtc), n.log, reg)
 	n.realtime.SetKeyFrames(n.ingest)

@@ -14,6 +14,9 @@ import (
 func (n *Node) runTranscoder(ctx context.Context) error {
 	select {
 	case <-n.tools.found:
+		if n.tools.tool != nil {
+			n.transcode.SetTool(n.tools.tool)
+		}
 		return n.transcode.Run(ctx)
 	case <-ctx.Done():
 		return nil

@@ -61,39 +61,6 @@ func (b *toolbox) state() (*ffmpeg.Tool, error) {
 	}
 }
 
-// Encoders implements transcode.Tool.
-func (b *toolbox) Encoders(c media.Codec) []ffmpeg.Encoder {
-	if tool, _ := b.state(); tool != nil {
-		return tool.Encoders(c)
-	}
-	return nil
-}
-
-// Decodes implements transcode.Tool.
-func (b *toolbox) Decodes(c media.Codec) bool {
-	tool, _ := b.state()
-	return tool != nil && tool.Decodes(c)
-}
-
-// Plan implements transcode.Tool; it is asked of encoders that there are.
-func (b *toolbox) Plan(v ffmpeg.Video, source *media.Track) *media.Track {
-	return b.tool.Plan(v, source)
-}
-
-// PlanAudio implements transcode.Tool, as Plan does.
-func (b *toolbox) PlanAudio(a ffmpeg.Audio, source *media.Track) *media.Track {
-	return b.tool.PlanAudio(a, source)
-}
-
-// Run implements transcode.Tool.
-func (b *toolbox) Run(ctx context.Context, job ffmpeg.Job, src media.Source, progress func(ffmpeg.Progress)) error {
-	tool, err := b.state()
-	if tool == nil {
-		return err
-	}
-	return tool.Run(ctx, job, src, progress)
-}
-
 // Formats implements images.Tool. It waits until ffmpeg is found or is not.
 func (b *toolbox) Formats() []ffmpeg.PictureFormat {
 	b.want()

@@ -100,6 +100,9 @@ func New(cfg Config, h *hub.Hub, tool Tool, settings Settings, bus *event.Bus, l
 	return t
 }
 
+// SetTool gives what New could not be given yet; before Run.
+func (t *Transcoder) SetTool(tool Tool) { t.tool = tool }
+
 // Run follows the streams of the hub until ctx ends or the hub closes. No encoder is left
 // when it returns.
 func (t *Transcoder) Run(ctx context.Context) error {
