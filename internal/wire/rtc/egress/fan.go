@@ -24,7 +24,9 @@ type frame struct {
 	// at is when it had arrived, in when it came to the fan.
 	at, in time.Time
 	// jump is set if its time does not follow from that of the frame before.
-	jump    bool
+	jump bool
+	// late is set for sound that would only be played too late.
+	late    bool
 	packets [][]byte
 	bytes   int
 }
@@ -52,6 +54,7 @@ type Fan struct {
 	group  int           // bytes from the newest key frame on
 	offset time.Duration // from presentation time to the clock, of the newest frame
 	smooth time.Duration // the same, smoothed
+	rush   rush          // of sound
 	begun  bool
 	closed bool
 	groups []*group
@@ -89,6 +92,9 @@ func (f *Fan) WritePacket(_ context.Context, p *media.Packet) error {
 		f.smooth = offset
 	}
 	f.offset, f.begun = offset, true
+	if p.Track.Kind() == media.Audio {
+		fr.late = f.rush.see(fr.pts, now)
+	}
 	fr.no, fr.first = f.nextNo, f.next
 	f.nextNo++
 	f.next += uint64(len(payloads))
@@ -175,6 +181,13 @@ func (f *Fan) clock() (time.Duration, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.smooth, f.begun
+}
+
+// rushing reports whether sound comes faster than it plays.
+func (f *Fan) rushing() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rush.is
 }
 
 // head is the number that the next frame will have.

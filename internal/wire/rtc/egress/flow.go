@@ -158,7 +158,7 @@ func (f *flow) try(now time.Time) {
 	}
 	if f.kind == media.Audio {
 		// The newest packet: sound needs nothing before it.
-		if _, last, _ := f.fan.newest(); last != nil && now.Sub(last.in) < settleLag {
+		if _, last, _ := f.fan.newest(); last != nil && now.Sub(last.in) < settleLag && !f.fan.rushing() {
 			f.begin(last, last, now)
 		}
 		return
@@ -170,7 +170,7 @@ func (f *flow) try(now time.Time) {
 		// Nothing, or a feed that stands still.
 		f.fan.requestKey(now)
 		return
-	case f.v.blocked(f) || f.fresh && f.fan == f.begun[len(f.begun)-1].fan && key.no < f.no:
+	case f.v.blocked(f) || f.fresh && f.fan == f.latest().fan && key.no < f.no:
 		return
 	case f.packets == 0 && last.in.Sub(last.at) > settleLag && waited < settleTime:
 		return // it is being filled; what is the newest in a moment is nearer to live
@@ -199,11 +199,7 @@ func (f *flow) begin(fr, last *frame, now time.Time) {
 	if f.packets > 0 && int32(b.ts-f.last) <= 0 {
 		b.ts = f.last + f.step()
 	}
-	if len(f.begun) == maxBeginnings {
-		copy(f.begun, f.begun[1:])
-		f.begun = f.begun[:maxBeginnings-1]
-	}
-	f.begun = append(f.begun, b)
+	f.remember(b)
 	f.no, f.part, f.want, f.fresh = fr.no, 0, false, false
 	f.state = catching
 	v.loop.pace(f)
@@ -275,6 +271,10 @@ func (f *flow) take(from *Fan, fr *frame, now time.Time) {
 		f.begin(fr, fr, now)
 		return
 	}
+	if fr.late {
+		f.skip(fr)
+		return
+	}
 	if f.v.blocked(f) {
 		f.fresh = true
 		f.wait(now)
@@ -287,6 +287,26 @@ func (f *flow) take(from *Fan, fr *frame, now time.Time) {
 		return
 	}
 	f.send(fr, len(fr.packets))
+}
+
+// skip leaves a packet of sound out. Its numbers stay free, so that nothing seems lost.
+func (f *flow) skip(fr *frame) {
+	f.fan.metrics.dropped.WithLabelValues(dropLag).Inc()
+	b := *f.latest()
+	b.out, b.in, b.no = f.out, fr.first+uint64(len(fr.packets)), fr.no+1
+	b.ts = fr.ts + b.offset
+	f.remember(b)
+	f.no = fr.no + 1
+}
+
+func (f *flow) latest() *beginning { return &f.begun[len(f.begun)-1] }
+
+func (f *flow) remember(b beginning) {
+	if len(f.begun) == maxBeginnings {
+		copy(f.begun, f.begun[1:])
+		f.begun = f.begun[:maxBeginnings-1]
+	}
+	f.begun = append(f.begun, b)
 }
 
 // catch sends the next packets of a flow that is behind.
@@ -305,7 +325,7 @@ func (f *flow) catch(now time.Time) {
 			f.v.loop.unpace(f)
 			return
 		}
-		if f.part == 0 && fr.no != f.begun[len(f.begun)-1].no && (fr.jump || fr.track != f.track) {
+		if f.part == 0 && fr.no != f.latest().no && (fr.jump || fr.track != f.track) {
 			f.begin(fr, fr, now)
 			return
 		}
@@ -315,7 +335,7 @@ func (f *flow) catch(now time.Time) {
 
 // send seals up to n packets of frame f.no and returns how many.
 func (f *flow) send(fr *frame, n int) int {
-	v, b := f.v, &f.begun[len(f.begun)-1]
+	v, b := f.v, f.latest()
 	ts := b.time(fr, f.step())
 	end := min(f.part+n, len(fr.packets))
 	sent := end - f.part

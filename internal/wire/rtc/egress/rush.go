@@ -1,0 +1,53 @@
+package egress
+
+import "time"
+
+const (
+	// rushWindow is over how long it is seen whether media comes faster than it plays.
+	rushWindow = 60 * time.Millisecond
+	// rushLead is how far media may be ahead of its pace before it counts as a rush.
+	rushLead = 100 * time.Millisecond
+	// lateSound is how late sound may be in a rush. What is later is left out: a player
+	// would play all of it, and stay behind by as much.
+	lateSound = 200 * time.Millisecond
+	// lowTime is how long the least delay is remembered.
+	lowTime = 10 * time.Second
+)
+
+// rush watches the pace of a feed: whether its media comes faster than it plays, as it
+// does at the beginning of what is made of a stream, and after a network stood still.
+type rush struct {
+	is       bool
+	from     time.Time // of the window
+	pts      time.Duration
+	low      time.Duration // the least delay, of this and of the last lowTime
+	low2     time.Duration
+	lowFrom  time.Time
+	anything bool
+}
+
+// see takes the next packet and reports whether it is late in a rush.
+func (r *rush) see(pts time.Duration, now time.Time) bool {
+	delay := time.Duration(now.UnixNano()) - pts
+	if !r.anything || pts < r.pts-jumpTime || pts > r.pts+time.Hour {
+		*r = rush{is: true, from: now, pts: pts, low: delay, low2: delay, lowFrom: now, anything: true}
+		return true
+	}
+	switch {
+	case now.Sub(r.lowFrom) > lowTime:
+		r.low2, r.low, r.lowFrom = r.low, delay, now
+	default:
+		r.low = min(r.low, delay)
+	}
+	gone, played := now.Sub(r.from), pts-r.pts
+	switch {
+	case played-gone > rushLead:
+		r.is = true
+	case gone >= rushWindow:
+		r.is = false
+	}
+	if gone >= rushWindow {
+		r.from, r.pts = now, pts
+	}
+	return r.is && delay-min(r.low, r.low2) > lateSound
+}

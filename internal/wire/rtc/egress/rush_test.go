@@ -1,0 +1,52 @@
+package egress
+
+import (
+	"testing"
+	"time"
+)
+
+func TestSoundInARush(t *testing.T) {
+	var r rush
+	now := time.Now()
+	pts := 5 * time.Second
+	var left int
+	burst := func(n int) (late int) {
+		for range n {
+			pts += 20 * time.Millisecond
+			if r.see(pts, now) {
+				late++
+			}
+		}
+		return late
+	}
+	pace := func(n int) (late int) {
+		for range n {
+			now = now.Add(20 * time.Millisecond)
+			late += burst(1)
+		}
+		return late
+	}
+	burst(100)
+	if !r.is {
+		t.Error("a beginning of 2 s at once is no rush")
+	}
+	pace(10)
+	if r.is {
+		t.Error("sound at its pace is a rush")
+	}
+	if left = pace(1000); left > 0 || r.is {
+		t.Errorf("%d packets at their pace were left out", left)
+	}
+	now = now.Add(2 * time.Second) // the network stands still
+	if left = burst(100); left < 60 || left > 95 {
+		t.Errorf("%d of 100 packets that came at once, up to 2 s late, were left out", left)
+	}
+	if left = pace(100); left > 5 {
+		t.Errorf("%d packets were left out afterwards", left)
+	}
+	// From now on everything is later: that is no reason to leave anything out.
+	now = now.Add(time.Second)
+	if left = pace(1000); left > 0 {
+		t.Errorf("%d packets of a longer way were left out", left)
+	}
+}
