@@ -289,3 +289,32 @@ func child(t *testing.T) int {
 	t.Fatal("no ffmpeg runs")
 	return 0
 }
+
+// TestRealHEVC: of a picture that not every player takes, one encoder makes what playlists
+// and what WebRTC need.
+func TestRealHEVC(t *testing.T) {
+	all := clip(t, 1, "-f", "lavfi", "-i", "testsrc2=s=320x240:r=25", "-t", "3", "-pix_fmt", "yuv420p",
+		"-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=25:scenecut=0", "-tag:v", "hvc1")
+	a := airing(t, all[0].Track)
+	a.write(all[:30])
+	listed := a.wanted("240p")
+	defer listed.Close()
+	if err := a.tr.Want("s", media.RenditionRealtime); err != nil {
+		t.Error(err)
+	}
+	feeds := a.pub.Stream().Feeds()
+	i := slices.IndexFunc(feeds, func(f *hub.Feed) bool { return f.Name() == media.RenditionRealtime })
+	if i < 0 || !feeds[i].Private() {
+		t.Fatal("no feed for WebRTC")
+	}
+	private := feeds[i].NewReader(hub.ReaderOptions{From: hub.OldestKept})
+	defer private.Close()
+	a.write(all[30:])
+	one, other := a.take(listed, 102500*time.Millisecond), a.take(private, 102500*time.Millisecond)
+	if len(one) != len(other) || !bytes.Equal(one[0].Data, other[0].Data) || one[0].PTS != other[0].PTS {
+		t.Errorf("%d and %d packets of one encoder", len(one), len(other))
+	}
+	if one[0].Track.Codec != media.H264 || other[0].Track.Rendition != media.RenditionRealtime {
+		t.Errorf("%+v", other[0].Track)
+	}
+}
