@@ -65,35 +65,35 @@ func (s *segmenter) derivedBuilder(p *media.Packet, made int) (*builder, error) 
 // of the segment that it comes back with.
 const joinSlack = 100 * time.Millisecond
 
-// admits decides whether a derived rendition goes on with a frame whose middle is at a time:
-// where it is away, or coded in another way than so far, only at the beginning of a segment.
+// admits decides whether a derived rendition goes on with a frame whose middle is at a time.
+// Where it was away, or is coded in another way from now on, it does at the beginning of a
+// segment only.
 func (s *segmenter) admits(b *builder, f *frame, at time.Duration) bool {
 	differs := b.differs(f.Track)
 	to := s.segmentAt(at + f.slack())
+	within := b.open != nil && to == b.ahead
+	follows := b.open != nil && b.pending != nil && !differs && f.dts-b.pending.dts <= 2*b.usual
+	why := ""
 	switch {
-	case b.open != nil && (!differs || to == b.ahead):
-		if differs {
-			s.drop("parameters") // until the next segment
-		}
-		return !differs
-	case b.needKey && !f.Key:
-		s.drop("no_key")
-		return false
-	case b.open == nil && f.present() > s.boundary(to)+joinSlack:
-		s.drop("no_boundary")
-		return false
+	case (b.needKey || differs) && b.video() && !f.Key:
+		why = "no_key"
+	case within && differs:
+		why = "parameters" // until the next segment
+	case !within && !follows && f.present() > s.boundary(to)+joinSlack:
+		why = "no_boundary"
 	case !differs:
 		return true
-	case !f.Key:
-		s.drop("parameters")
-		return false
 	}
-	s.skipTo(b, to) // what is open ends, with the section that it began with
-	if err := b.adopt(f.Track); err != nil {
-		s.drop("codec")
-		return false
+	if why == "" {
+		s.skipTo(b, to) // what is open ends, with the section that it began with
+		if b.adopt(f.Track) == nil {
+			return true
+		}
+		why = "codec"
 	}
-	return true
+	b.needKey = true
+	s.drop(why)
+	return false
 }
 
 // boundary is where the domain's segment with an index in terms of builder.ahead begins.
