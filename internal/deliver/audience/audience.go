@@ -28,14 +28,11 @@ type Config struct {
 const Shards = 16
 
 // Audience knows the crowds of all streams.
-type Audience struct {
-	cfg  Config
-	make func() any
-}
+type Audience struct{ make func() any }
 
 // New returns an Audience.
 func New(cfg Config) *Audience {
-	return &Audience{cfg: cfg, make: func() any {
+	return &Audience{make: func() any {
 		return &Crowd{timeout: cfg.SessionTimeout, perShard: cfg.MaxSessions / Shards, maxWaiters: int64(cfg.MaxWaiters)}
 	}}
 }

@@ -136,7 +136,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		waiting:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "onair_hls_waiting", Help: "Requests held for media to come."}),
 		rejected:  counter("waiters_rejected_total", "Requests not held because too many waited (hls.max_waiters)."),
-		expired:   counter("waiters_expired_total", "Requests held for three target durations in vain."),
+		expired:   counter("waiters_expired_total", "Requests held in vain: for three target durations, or for hls.hold_rendition."),
 		uncounted: counter("sessions_rejected_total", "Requests of viewers not counted because there are too many (hls.max_sessions)."),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onair_hls_requests_total", Help: "Responses, by what was asked for and status.",

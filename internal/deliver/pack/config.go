@@ -52,8 +52,10 @@ const (
 	holdSecondary = time.Second
 	secondaryWait = time.Second
 	// feedWait is the same for renditions that come in a feed of their own, which an encoder
-	// makes of the source and which is late by what that takes.
-	feedWait = 4 * time.Second
+	// makes of the source and which is late by what that takes; and derivedWait for those that
+	// are made here, of which one that is 2 s late is given up.
+	feedWait    = 4 * time.Second
+	derivedWait = 3 * time.Second
 	// keySlack is by how much another rendition's key frame may precede the boundary whose
 	// segment it begins.
 	keySlack = 150 * time.Millisecond

@@ -231,7 +231,10 @@ func (s *segmenter) expire(b *builder) {
 		return
 	}
 	wait := secondaryWait
-	if b.feed != "" {
+	switch {
+	case b.r.derived:
+		wait = derivedWait
+	case b.feed != "":
 		wait = feedWait
 	}
 	for i := b.ahead; i < len(s.cuts) && s.frontier > s.cuts[i].at+wait; i++ {
