@@ -1,11 +1,12 @@
 // Plays one stream in Chromium with hls.js, Shaka or dash.js and prints what happened as JSON.
-// node play.mjs --player hls|shaka|dash --url URL --seconds N [--audio-only yes]
+// node play.mjs --player hls|shaka|dash --url URL --seconds N [--audio-only yes] [--start KBIT]
+// With --start dash.js takes the rendition of that bit rate, and no other by itself.
 import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { flags, launch } from "./chromium.mjs";
 
-const { player, url, seconds, "audio-only": audioOnly } = flags();
+const { player, url, seconds, "audio-only": audioOnly, start: rate = "" } = flags();
 const require = createRequire(import.meta.url);
 
 const page = `<!doctype html><meta charset="utf-8"><title>player</title>
@@ -53,10 +54,11 @@ const start = {
     const p = dashjs.MediaPlayer().create();
     window.dash = p;
     p.updateSettings({ debug: { logLevel: 1 } });
+    if (RATE_) p.updateSettings({ streaming: { abr: { initialBitrate: { video: RATE_ }, autoSwitchBitrate: { video: false } } } });
     p.on(dashjs.MediaPlayer.events.ERROR, (e) => {
       const text = "dash " + (e.error?.code ?? "") + " " + (e.error?.message ?? e.error ?? "");
       window.log.errors.push(text);
-      window.log.fatal.push(text);
+      window.log.fatal.push(text); // it does not try another rendition
     });
     p.on(dashjs.MediaPlayer.events.FRAGMENT_LOADING_COMPLETED, (e) => {
       if (e.error) window.log.errors.push("fragment " + e.request?.url + " " + (e.response === undefined ? "failed" : ""));
@@ -77,7 +79,7 @@ const files = {
   "/": ["text/html", page],
   "/player.js": ["text/javascript", readFileSync(sources[player])],
   "/clock.js": ["text/javascript", readFileSync(new URL("./clock.js", import.meta.url))],
-  "/start.js": ["text/javascript", `const URL_ = ${JSON.stringify(url)};${start[player]}`],
+  "/start.js": ["text/javascript", `const URL_ = ${JSON.stringify(url)}, RATE_ = ${Number(rate)};${start[player]}`],
 };
 const server = createServer((req, res) => {
   const file = files[req.url];

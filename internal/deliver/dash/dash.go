@@ -123,7 +123,7 @@ func (h *Handler) find(a *answer) {
 		return
 	}
 	switch {
-	case t.session == "":
+	case t.rendition == "" && t.session == "":
 		h.enter(a, s)
 	case t.rendition == "":
 		h.manifest(a, s, t)
@@ -164,9 +164,6 @@ func (h *Handler) manifest(a *answer, s *pack.Stream, t target) {
 		a.problem(problemIdle) // it ended before there was anything to see
 		return
 	}
-	if !h.viewers.Of(s).See(t.session, time.Now()) {
-		h.m.uncounted.Inc()
-	}
 	text := now.plain
 	if t.file == replayName && now.replay != nil {
 		text = now.replay
@@ -199,8 +196,8 @@ func (h *Handler) ready(a *answer, s *pack.Stream) bool {
 	return false
 }
 
-// Viewers returns how many viewers of a live stream have asked for a playlist or manifest
-// lately, of those that the audience counts.
+// Viewers returns how many viewers of a live stream have asked for something lately, of
+// those that the audience counts: over HLS and over DASH.
 func (h *Handler) Viewers(streamID string) int {
 	s, ok := h.packer.Stream(streamID)
 	if !ok {

@@ -2,6 +2,7 @@ package dash
 
 import (
 	"net/http"
+	"time"
 
 	"onair/internal/deliver/pack"
 	"onair/internal/media"
@@ -25,6 +26,11 @@ func (h *Handler) media(a *answer, s *pack.Stream, t target) {
 	if !ok {
 		a.problem(problemResource)
 		return
+	}
+	// Viewers are counted by what they play. A player that asks for the manifest where it
+	// came in gets another session each time.
+	if t.session != "" && !h.viewers.Of(s).See(t.session, time.Now()) {
+		h.m.uncounted.Inc()
 	}
 	rend, ok := s.Rendition(t.rendition)
 	f := fetch{h: h, a: a, s: s, rend: rend, name: t.rendition, stem: name, number: number}

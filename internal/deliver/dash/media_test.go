@@ -189,10 +189,15 @@ func TestEntrance(t *testing.T) {
 		if to := w.Header().Get("Location"); w.Code != 307 || len(to) != 16+len("/manifest.mpd?token=abc") || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("entrance: %d %s", w.Code, to)
 		}
-		if n := r.handler.Viewers(streamID); n != 1 {
-			t.Errorf("%d viewers", n)
-		}
 		a, b := r.get(manifestPath), r.get("/dash/"+playbackID+"/fedcba9876543210/"+manifestName)
+		if n := r.handler.Viewers(streamID); n != 0 {
+			t.Errorf("%d viewers before there are any", n)
+		}
+		for _, path := range []string{child, child, "/dash/" + playbackID + "/fedcba9876543210/", "/dash/" + playbackID + "/"} {
+			if w := r.get(path + "v0/first.mp4"); w.Code != 200 {
+				t.Errorf("%s: %d", path, w.Code)
+			}
+		}
 		if a.Body.String() != b.Body.String() || r.handler.Viewers(streamID) != 2 {
 			t.Errorf("two viewers got different manifests, or are not counted: %d", r.handler.Viewers(streamID))
 		}
@@ -277,7 +282,7 @@ func FuzzPath(f *testing.F) {
 		if !ok {
 			return
 		}
-		if !wellFormed(p.id) || p.session != "" && !wellFormed(p.session) || p.rendition != "" && p.session == "" || len(p.file) > maxName {
+		if !wellFormed(p.id) || p.session != "" && !wellFormed(p.session) || len(p.file) > maxName {
 			t.Errorf("%q is %+v", path, p)
 		}
 		if stem, number, ok := parseFile(p.file); ok && number >= 0 && p.file != stem+"-"+itoa(number)+segmentExt {

@@ -5,7 +5,7 @@ import "strings"
 // target is what a path below /dash/ names.
 type target struct {
 	id        string // playback id
-	session   string // empty: a viewer who comes
+	session   string // empty: a viewer who comes, or none that can be counted
 	rendition string // empty: file is a manifest
 	file      string
 }
@@ -42,7 +42,12 @@ func parsePath(path string) (t target, ok bool) {
 		return t, true
 	}
 	t.rendition, t.file, ok = strings.Cut(rest, "/")
-	return t, ok && wellFormed(t.rendition) && len(t.file) <= maxName && t.file != ""
+	if !ok {
+		// Who looks for media where it asked for the manifest, and not where it was sent, as
+		// ffmpeg does, has no session.
+		t.session, t.rendition, t.file = "", t.session, rest
+	}
+	return t, wellFormed(t.rendition) && len(t.file) <= maxName && t.file != ""
 }
 
 // wellFormed reports whether a path segment can be an id, a session or a rendition.

@@ -290,7 +290,7 @@ func (p *presentation) pace(f *forecast, lead *listing, parts, target time.Durat
 	p.window = (lead.track.Duration(last.t+last.d-first.t) - target).Truncate(time.Second)
 	p.window = max(p.window, target, time.Second)
 	if !f.on {
-		p.update, p.delay, p.buffer = max(time.Second, target/3), 3*target, target
+		p.update, p.delay, p.buffer = max(time.Second, target/3), 5*target/2, target
 		return
 	}
 	p.update = min(max(time.Second, (f.length/2).Truncate(100*time.Millisecond)), 2*time.Second)
