@@ -9,7 +9,7 @@ export async function realtime({ page, check, expect, name, context }, mock) {
   const url = `${mock.base}/watch/${stream.playback_ids[0].id}`;
   const state = (s, timeout = 20_000) =>
     page.locator(`onair-player[data-state="${s}"]`).waitFor({ state: 'attached', timeout });
-  const way = (w, timeout = 15_000) =>
+  const way = (w, timeout = 30_000) =>
     page.waitForFunction((w) => window.onairPlayer.way === w, w, { timeout, polling: 50 });
   const stats = () => page.evaluate(() => window.onairPlayer.stats());
   const videos = () => page.locator('onair-player video').count();

@@ -135,7 +135,7 @@ async function ask(): Promise<void> {
     player.find({
       hls: playback.hls_url,
       whep: playback.whep_url ? new URL(playback.whep_url, location.href).href : '',
-      thumbnail: playback.thumbnail_url ?? '',
+      thumbnail: playback.thumbnail_url ? `${playback.thumbnail_url}?width=640` : '',
     });
     player.ways.told(playback.way);
     player.tell({ type: 'status', status: playback.status });
