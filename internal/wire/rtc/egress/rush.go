@@ -4,9 +4,11 @@ import "time"
 
 const (
 	// rushWindow is over how long it is seen whether media comes faster than it plays.
-	rushWindow = 60 * time.Millisecond
+	rushWindow = 120 * time.Millisecond
 	// rushLead is how far media may be ahead of its pace before it counts as a rush.
 	rushLead = 100 * time.Millisecond
+	// rushSlack is by how much a window may be off for packets being whole, beside a quarter.
+	rushSlack = 20 * time.Millisecond
 	// lateSound is how late sound may be in a rush. What is later is left out: a player
 	// would play all of it, and stay behind by as much.
 	lateSound = 200 * time.Millisecond
@@ -44,7 +46,7 @@ func (r *rush) see(pts time.Duration, now time.Time) bool {
 	case played-gone > rushLead:
 		r.is = true
 	case gone >= rushWindow:
-		r.is = false
+		r.is = played > gone*5/4+rushSlack
 	}
 	if gone >= rushWindow {
 		r.from, r.pts = now, pts

@@ -30,7 +30,7 @@ func TestSoundInARush(t *testing.T) {
 	if !r.is {
 		t.Error("a beginning of 2 s at once is no rush")
 	}
-	pace(10)
+	pace(20)
 	if r.is {
 		t.Error("sound at its pace is a rush")
 	}
