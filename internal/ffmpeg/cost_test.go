@@ -148,7 +148,7 @@ func BenchmarkLadder(b *testing.B) {
 func compareLadders(b *testing.B, tool *Tool, name, graph string) {
 	b.Helper()
 	dir := b.TempDir()
-	in := made(b, 100, "-f", "lavfi", "-i", graph, "-t", "6", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-crf", "16", "-g", "60", "-threads", "2")
+	in := made(b, 100, "-f", "lavfi", "-i", graph, "-t", "4", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "16", "-g", "60", "-threads", "2")
 	source := filepath.Join(dir, "source.mp4")
 	save(b, source, in)
 	sum := [2]int{}

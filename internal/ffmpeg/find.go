@@ -206,11 +206,11 @@ func (t *Tool) learnEncoders(ctx context.Context, has listed) error {
 	for i := range all {
 		g.Go(func() error {
 			e, err := t.try(ctx, all[i])
-			if err != nil {
+			if works[i] = err == nil; works[i] {
+				all[i] = e
+			} else {
 				t.log.Debug("an encoder does not work", "encoder", all[i].Name, "reason", err.Error())
-				return nil
 			}
-			all[i], works[i] = e, true
 			return nil
 		})
 	}

@@ -109,6 +109,10 @@ func TestChildIsConfined(t *testing.T) {
 			}
 		}
 	}
+	stat := read("stat")
+	if f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); string(f[16]) != fmt.Sprint(tool.cfg.Nice) {
+		t.Errorf("its niceness is %s", f[16])
+	}
 	if os.Geteuid() != 0 {
 		return
 	}

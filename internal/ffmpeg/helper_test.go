@@ -3,6 +3,7 @@ package ffmpeg
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -59,7 +60,7 @@ func made(t testing.TB, at int64, args ...string) []*media.Packet {
 	var packets []*media.Packet
 	for {
 		p, err := r.ReadPacket(t.Context())
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return packets
 		}
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 // Bounds on what Picture takes and makes.
 const (
 	// pictureTime is how long one picture may take.
-	pictureTime = 15 * time.Second
+	pictureTime = 30 * time.Second
 	// maxPicture is how large a coded picture may be, in bytes.
 	maxPicture = 8 << 20
 	// maxUnits and maxUnitBytes bound what is decoded for one picture.
@@ -34,7 +34,7 @@ const (
 //
 // The error is fault.Unsupported for a format that this ffmpeg does not make (see Formats)
 // or a codec it does not decode, fault.Invalid or fault.TooLarge for units and sizes out
-// of bounds, fault.Timeout after 15 s, and fault.Unavailable when nothing came of it.
+// of bounds, fault.Timeout after 30 s, and fault.Unavailable when nothing came of it.
 func (t *Tool) Picture(ctx context.Context, track *media.Track, units []*media.Packet, o PictureOptions) ([]byte, error) {
 	const op = "make a picture"
 	o.Columns = max(1, min(o.Columns, len(units)))
@@ -132,7 +132,7 @@ func (t *Tool) pictureArguments(track *media.Track, n int, o PictureOptions) []s
 		if t.avif == "libsvtav1" {
 			args = append(args, "-preset", "10")
 		} else {
-			args = append(args, "-still-picture", "1", "-cpu-used", "8", "-threads", "1")
+			args = append(args, "-usage", "realtime", "-still-picture", "1", "-cpu-used", "8", "-threads", "1")
 		}
 		args = append(args, "-f", "mp4", "-movflags", "delay_moov+default_base_moof+frag_every_frame+skip_trailer", "-use_editlist", "0")
 	default:

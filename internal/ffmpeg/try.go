@@ -144,16 +144,18 @@ func (t *Tool) once(ctx context.Context, args []string, data []byte, limit int64
 		c.stop()
 		return nil, err
 	}
+	late := false
 	select {
 	case <-c.exited:
 	case <-time.After(exitTime):
+		late = true // it has said what it had to say
 		c.stop()
 		<-c.exited
 	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, fault.Wrap(fault.Timeout, "run", "ffmpeg", fmt.Errorf("%w: %w", ErrStalled, ctx.Err()), "")
-	case c.exit != nil || len(out) == 0:
+	case c.exit != nil && !late || len(out) == 0:
 		return nil, fault.Wrap(fault.Unavailable, "run", "ffmpeg", c.died(), "")
 	}
 	return out, nil
