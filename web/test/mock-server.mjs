@@ -444,7 +444,7 @@ export async function start(port = 0) {
     /** Says how a stream is; see health.mjs. */
     health: (s, report) => {
       healths.set(s.id, report);
-      emit('live_stream.health_changed', s.id, { status: report.status });
+      emit('live_stream.health', s.id, { status: report.status });
     },
     /** The way that players are told to go from now on. */
     steer: (to) => {

@@ -1,3 +1,4 @@
+import { renditionName } from '../lib/format';
 import type { FeedEvent, StreamStatus } from '../lib/types';
 import { activity } from './store';
 
@@ -62,6 +63,8 @@ export function eventWords(e: FeedEvent): string {
       return 'A service to restream to was switched';
     case 'live_stream.simulcast_target.deleted':
       return 'A service to restream to was removed';
+    case 'live_stream.health':
+      return d.status === 'no_data' ? 'Nothing is known of its health' : `The stream’s health is ${d.status}`;
     case 'live_stream.rendition':
       return renditionWords(d);
     case 'ingest.refused':
@@ -78,7 +81,7 @@ function isBad(e: FeedEvent): boolean {
 }
 
 function renditionWords(d: Record<string, string | number | boolean | undefined>): string {
-  const what = `The quality ${d.rendition}`;
+  const what = `The quality “${renditionName(String(d.rendition))}”`;
   const because = d.reason ? `: ${d.reason}` : '';
   switch (d.state) {
     case 'starting':

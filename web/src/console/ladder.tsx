@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { StreamChange } from '../lib/api';
-import { bitrate, channels, fps, NONE } from '../lib/format';
+import { bitrate, channels, fps, NONE, renditionName } from '../lib/format';
 import type { LadderMode, LiveStream, Rendition, Transcoding } from '../lib/types';
 import { activity, api, put, say, server } from './store';
 import { Dialog, Form, Icon } from './ui';
@@ -100,7 +100,7 @@ export function LadderCard({ stream }: { stream: LiveStream }) {
       <Summary stream={stream} />
       {rows !== null && rows.length > 0 && (
         <ul class="renditions">
-          {rows.map((r) => (
+          {[...rows.filter((r) => r.kind === 'video'), ...rows.filter((r) => r.kind !== 'video')].map((r) => (
             <Line key={`${r.name}/${r.kind}`} r={r} />
           ))}
         </ul>
@@ -165,12 +165,7 @@ function Line({ r }: { r: Row }) {
 /** What people call a rendition. */
 export function nameOf(r: Rendition): string {
   if (r.made_by === 'publisher' && r.name === 'source') return r.kind === 'audio' ? 'Source audio' : 'Source';
-  const known: Record<string, string> = {
-    realtime: 'For real time',
-    opus: 'Audio for real time',
-    aac: 'Audio for HLS and DASH',
-  };
-  return known[r.name] ?? r.name;
+  return renditionName(r.name);
 }
 
 /** Rungs in a text, one or several in a line. */

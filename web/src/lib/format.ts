@@ -69,6 +69,16 @@ export function count(n: number, one: string, many = `${one}s`): string {
   return `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
 }
 
+/** What people call a rendition that the server makes. */
+export function renditionName(name: string): string {
+  const known: Record<string, string> = {
+    realtime: 'For real time',
+    opus: 'Audio for real time',
+    aac: 'Audio for HLS and DASH',
+  };
+  return known[name] ?? name;
+}
+
 /** A delay in words: "2.1 s behind live". */
 export function delay(s: number | null | undefined): string {
   if (s === null || s === undefined || !Number.isFinite(s)) return NONE;

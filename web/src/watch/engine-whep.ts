@@ -26,6 +26,8 @@ export class WhepEngine implements Engine {
   private session: WhepSession | null = null;
   private readings: Reading[] = [];
   private parts: Parts | null = null;
+  /** Frames that the element had shown at the last reading. */
+  private shown = 0;
   private aliveAt = Number.NEGATIVE_INFINITY;
   private layersAt = 0;
   private layers: Layer[] = [];
@@ -117,7 +119,12 @@ export class WhepEngine implements Engine {
 
   position(): number {
     const last = this.readings.at(-1);
-    return last ? (last.hasVideo ? last.framesDecoded : last.audioPackets) : 0;
+    // The statistics come seldom, and late on a busy computer; the element's own count is there at once.
+    return this.frames() + (last ? (last.hasVideo ? last.framesDecoded : last.audioPackets) : 0);
+  }
+
+  private frames(): number {
+    return this.video.getVideoPlaybackQuality?.().totalVideoFrames ?? 0;
   }
 
   /** There is nothing behind the live edge. */
@@ -195,7 +202,9 @@ export class WhepEngine implements Engine {
     // Without a picture the sound tells whether it goes on.
     if (this.wish === SOUND) reading.hasVideo = false;
     const before = this.readings.at(-1);
-    if (moved(before, reading)) this.aliveAt = now;
+    const frames = this.frames();
+    if (moved(before, reading) || frames > this.shown) this.aliveAt = now;
+    this.shown = frames;
     this.readings = [...this.readings.slice(-WINDOW + 1), reading];
     this.parts = delayParts(this.readings[0], reading) ?? this.parts;
     if (this.aliveAt < 0) return;
