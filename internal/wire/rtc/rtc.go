@@ -1,5 +1,5 @@
-// Package rtc takes live media over WebRTC: the WHIP server (RFC 9725) that browsers and
-// encoders publish to.
+// Package rtc takes live media over WebRTC, and gives it: the WHIP server (RFC 9725) that
+// browsers and encoders publish to, and the WHEP server that players watch.
 //
 // A POST becomes a PublishRequest (a media.Source) and is handed to a Handler, which
 // decides; only then is a peer connection made, so that nobody without a key costs more
@@ -9,7 +9,11 @@
 // without UDP. The server is an ICE-lite agent (docs/decisions/0009-webrtc-ingest.md): it
 // answers checks and never sends to an address that a client merely named.
 //
-// RTP goes through three stages, each without goroutines or a clock of its own: a jitter
+// Viewers have no peer connection: what is sent to them is package egress, and split.go
+// tells their datagrams from those of publishers on the same port. Here are their offers
+// (playoffer.go), the answers (playanswer.go) and the requests (whep.go, play.go).
+//
+// RTP of publishers goes through three stages, each without goroutines or a clock of its own: a jitter
 // buffer that orders, asks for what is missing and gives up in time (jitter.go), an
 // assembler that makes access units and never lets a broken one through (assemble.go),
 // and an aligner that puts the clocks of all tracks into one (align.go). lane.go joins

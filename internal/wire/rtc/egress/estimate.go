@@ -12,7 +12,7 @@ const (
 	// windowTime is over how long rates and losses are taken.
 	windowTime = 500 * time.Millisecond
 	// queueLimit is the delay by a queue on the way from which it counts as full.
-	queueLimit = 100 * time.Millisecond
+	queueLimit = 150 * time.Millisecond
 	// baseTime is how long the shortest time on the way is remembered.
 	baseTime = 10 * time.Second
 	// lossLimit is the part of lost packets from which the way counts as too narrow.
