@@ -104,7 +104,7 @@ func TestDASHGoesOnWithAnotherPicture(t *testing.T) {
 			result := make(chan playback, 1)
 			go func() { result <- play(t, player, s.dashURL(st), 24) }()
 			pause(t.Context(), 9*time.Second)
-			first.stop()
+			first.kill()
 			s.testcard(st, "--size", "854x480", "--bitrate", "800")
 			p := <-result
 			if len(p.Fatal) > 0 || p.MediaSpan < 14 || p.Width != 854 {

@@ -245,6 +245,9 @@ func (f *fetch) segment() {
 		case seg == nil && f.missing(snap):
 			f.empty(snap, nil)
 			return
+		case seg == nil && snap.Ended && f.number > snap.LastSequence() && f.number <= snap.LastSequence()+ahead:
+			f.empty(snap, nil) // it was foretold
+			return
 		case seg == nil && !f.plausible():
 			f.a.problem(problemResource)
 			return
