@@ -29,6 +29,9 @@ type ReaderOptions struct {
 	// it skips to the newest key; 0 is as much as the feed keeps.
 	MaxLag time.Duration
 	From   Start
+	// Back is how far before the newest packet the group begins that NewestKey joins at, if
+	// as much is kept; 0 is the newest group.
+	Back time.Duration
 }
 
 // Gap is the error that tells a reader once that it was too far behind. The next read
@@ -140,11 +143,11 @@ func (r *Reader) join() {
 	if f.groups.len() == 0 {
 		return
 	}
-	g := f.groups.at(f.groups.len() - 1)
-	if r.opt.From == OldestKept {
-		g = f.groups.at(0)
+	i := f.groups.len() - 1
+	for i > 0 && (r.opt.From == OldestKept || f.clock-f.groups.at(i).clock < r.opt.Back) {
+		i--
 	}
-	r.next, r.joining = g.seq, false
+	r.next, r.joining = f.groups.at(i).seq, false
 }
 
 // lags tells whether the reader has to skip: what it wants is gone, or it is further

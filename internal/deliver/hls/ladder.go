@@ -72,12 +72,12 @@ func (h *Handler) wanted(ctx context.Context, a *Answer, s *pack.Stream, r *pack
 	defer h.release(crowd)
 	expired := a.startTimer(h.cfg.HoldRendition)
 	defer a.timer.Stop()
-	for {
+	for pulses := 0; ; {
 		changed := s.Changed()
 		var next <-chan struct{}
 		if r, _ = s.Rendition(name); r != nil {
 			snap := r.Snapshot()
-			if snap.Flows() || snap.Ended {
+			if snap.Ended || snap.Flows() && (pulses >= catchUp || near(s, snap)) {
 				return r, nil
 			}
 			next = snap.Next()
@@ -88,6 +88,9 @@ func (h *Handler) wanted(ctx context.Context, a *Answer, s *pack.Stream, r *pack
 		case <-changed:
 		case <-next:
 		case <-pulse(s):
+			if r != nil && r.Snapshot().Flows() {
+				pulses++
+			}
 			if err := h.ladder.Want(s.Name(), name); err != nil {
 				return unmade(r, err)
 			}
@@ -98,6 +101,24 @@ func (h *Handler) wanted(ctx context.Context, a *Answer, s *pack.Stream, r *pack
 			return nil, problemStarting // nobody reads it
 		}
 	}
+}
+
+// catchUp is for how many parts of the source a rendition is held that has begun where players
+// of other renditions are, and has not come to where the source is.
+const catchUp = 2
+
+// near tells whether a rendition is about as far as what the publisher sends.
+func near(s *pack.Stream, snap *pack.Snapshot) bool {
+	slack := time.Second
+	if s.PartHoldBack() == 0 {
+		slack = time.Duration(s.TargetDuration()) * time.Second
+	}
+	for _, r := range s.Renditions() {
+		if !r.Derived() {
+			return endOf(r.Snapshot()).Sub(endOf(snap)) <= slack
+		}
+	}
+	return true
 }
 
 // pulse is closed when there is more of what the publisher sends.
