@@ -1,9 +1,8 @@
 package egress
 
 import (
+	"encoding/binary"
 	"time"
-
-	"github.com/pion/rtcp"
 )
 
 const (
@@ -80,60 +79,95 @@ func (e *estimator) sent(no uint16, size int, now time.Time) {
 	e.ring[no%sentRing] = sentPacket{at: now.Sub(e.epoch).Microseconds(), size: uint16(size), no: no, set: true}
 }
 
-// feedback reads which packets came, and when.
-func (e *estimator) feedback(p *rtcp.TransportLayerCC, now time.Time) {
-	if e.ring == nil {
+// feedback reads which packets came, and when: a packet of RTCP as
+// draft-holmer-rmcat-transport-wide-cc-extensions-01, section 3.1, has it. What is
+// malformed ends it.
+func (e *estimator) feedback(b []byte, now time.Time) {
+	if e.ring == nil || len(b) < 20 {
 		return
 	}
-	at := int64(p.ReferenceTime) * 64_000 // microseconds
-	deltas := p.RecvDeltas
-	no := p.BaseSequenceNumber
-	left := int(p.PacketStatusCount)
-	one := func(symbol uint16) bool {
-		if left == 0 {
-			return false
-		}
-		left--
-		s := &e.ring[no%sentRing]
-		known := s.set && s.no == no
-		no++
-		if symbol != rtcp.TypeTCCPacketReceivedSmallDelta && symbol != rtcp.TypeTCCPacketReceivedLargeDelta {
-			if known {
-				e.lost++
-			}
-			return true
-		}
-		if len(deltas) == 0 {
-			return false
-		}
-		at += deltas[0].Delta
-		deltas = deltas[1:]
-		if known {
-			s.set = false
-			e.came++
-			e.arrived += int(s.size)
-			e.at = time.Duration(at) * time.Microsecond
-			e.way(time.Duration(at-s.at)*time.Microsecond, now)
-		}
-		return true
+	no, count := binary.BigEndian.Uint16(b[12:]), min(int(binary.BigEndian.Uint16(b[14:])), sentRing)
+	at := (int64(b[16])<<16 | int64(b[17])<<8 | int64(b[18])) * 64_000 // microseconds
+	chunks := b[20:]
+	deltas, ok := behindChunks(chunks, int(binary.BigEndian.Uint16(b[14:])))
+	if !ok {
+		return
 	}
-	for _, chunk := range p.PacketChunks {
-		switch c := chunk.(type) {
-		case *rtcp.RunLengthChunk:
-			for range c.RunLength {
-				if !one(c.PacketStatusSymbol) {
-					break
+	for ; count > 0 && len(chunks) >= 2; chunks = chunks[2:] {
+		chunk := binary.BigEndian.Uint16(chunks)
+		n, _ := statuses(chunk)
+		for i := range min(n, count) {
+			symbol := status(chunk, i)
+			s := &e.ring[no%sentRing]
+			known := s.set && s.no == no
+			no++
+			switch {
+			case symbol == 1 && len(deltas) >= 1: // within 64 ms
+				at += int64(deltas[0]) * 250
+				deltas = deltas[1:]
+			case symbol == 2 && len(deltas) >= 2:
+				at += int64(int16(binary.BigEndian.Uint16(deltas))) * 250
+				deltas = deltas[2:]
+			case symbol == 0:
+				if known {
+					e.lost++
 				}
+				continue
+			default:
+				return
 			}
-		case *rtcp.StatusVectorChunk:
-			for _, symbol := range c.SymbolList {
-				if !one(symbol) {
-					break
-				}
+			if known {
+				s.set = false
+				e.came++
+				e.arrived += int(s.size)
+				e.at = time.Duration(at) * time.Microsecond
+				e.way(time.Duration(at-s.at)*time.Microsecond, now)
 			}
 		}
+		count -= n
 	}
 	e.settle(now)
+}
+
+// statuses is how many packets a chunk tells of, and whether it is one symbol for all.
+func statuses(chunk uint16) (n int, run bool) {
+	switch {
+	case chunk&0x8000 == 0:
+		return int(chunk & 0x1fff), true
+	case chunk&0x4000 == 0:
+		return 14, false
+	default:
+		return 7, false
+	}
+}
+
+// status is what a chunk tells of its packet i: 0 for lost, 1 or 2 for the size of its
+// delta in bytes.
+func status(chunk uint16, i int) uint16 {
+	switch {
+	case chunk&0x8000 == 0:
+		return chunk >> 13 & 3
+	case chunk&0x4000 == 0:
+		return chunk >> (13 - i) & 1
+	default:
+		return chunk >> (12 - 2*i) & 3
+	}
+}
+
+// behindChunks returns what follows the chunks that tell of count packets.
+func behindChunks(b []byte, count int) ([]byte, bool) {
+	for count > 0 {
+		if len(b) < 2 {
+			return nil, false
+		}
+		n, run := statuses(binary.BigEndian.Uint16(b))
+		if n == 0 && run {
+			return nil, false
+		}
+		count -= n
+		b = b[2:]
+	}
+	return b, true
 }
 
 // way takes the time of a packet on the way, but for a constant.

@@ -70,33 +70,58 @@ func (v *viewer) hear(data []byte, now time.Time) {
 	v.react(plain, now)
 }
 
+// Types of RTCP packet that are read without the library, for how often they come.
+const (
+	typeTransport   = 205 // RTPFB (RFC 4585, section 6.1)
+	formatTransport = 15  // transport-wide feedback
+)
+
 // react does what authentic RTCP asks for.
 func (v *viewer) react(plain []byte, now time.Time) {
 	m := v.loop.engine.metrics
-	packets, err := rtcp.Unmarshal(plain)
-	if err != nil {
-		m.malformed.Inc()
-		return
-	}
-	for _, p := range packets {
-		switch p := p.(type) {
-		case *rtcp.TransportLayerNack:
-			v.repair(p, now)
-		case *rtcp.PictureLossIndication:
-			v.askKey(p.MediaSSRC, now)
-		case *rtcp.FullIntraRequest:
-			for _, e := range p.FIR {
-				v.askKey(e.SSRC, now)
-			}
-		case *rtcp.ReceiverReport:
-			v.received(p.Reports, now)
-		case *rtcp.SenderReport:
-			v.received(p.Reports, now)
-		case *rtcp.TransportLayerCC:
-			v.est.feedback(p, now)
-		case *rtcp.ReceiverEstimatedMaximumBitrate:
-			v.est.limit(float64(p.Bitrate), now)
+	for len(plain) > 0 {
+		if len(plain) < 4 {
+			m.malformed.Inc()
+			return
 		}
+		size := 4 * (int(binary.BigEndian.Uint16(plain[2:])) + 1)
+		if size > len(plain) {
+			m.malformed.Inc()
+			return
+		}
+		one := plain[:size]
+		plain = plain[size:]
+		if one[1] == typeTransport && one[0]&31 == formatTransport {
+			v.est.feedback(one, now)
+			continue
+		}
+		packets, err := rtcp.Unmarshal(one)
+		if err != nil {
+			m.malformed.Inc()
+			return
+		}
+		for _, p := range packets {
+			v.reactTo(p, now)
+		}
+	}
+}
+
+func (v *viewer) reactTo(p rtcp.Packet, now time.Time) {
+	switch p := p.(type) {
+	case *rtcp.TransportLayerNack:
+		v.repair(p, now)
+	case *rtcp.PictureLossIndication:
+		v.askKey(p.MediaSSRC, now)
+	case *rtcp.FullIntraRequest:
+		for _, e := range p.FIR {
+			v.askKey(e.SSRC, now)
+		}
+	case *rtcp.ReceiverReport:
+		v.received(p.Reports, now)
+	case *rtcp.SenderReport:
+		v.received(p.Reports, now)
+	case *rtcp.ReceiverEstimatedMaximumBitrate:
+		v.est.limit(float64(p.Bitrate), now)
 	}
 }
 

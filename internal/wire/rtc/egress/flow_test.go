@@ -265,8 +265,13 @@ func TestEstimateFallsWithTheWay(t *testing.T) {
 				deltas = append(deltas, &rtcp.RecvDelta{Type: rtcp.TypeTCCPacketReceivedLargeDelta, Delta: (arrival - at).Microseconds()})
 				at = arrival
 			}
-			e.feedback(&rtcp.TransportLayerCC{BaseSequenceNumber: first, PacketStatusCount: 10, ReferenceTime: uint32(reference / (64 * time.Millisecond)),
-				PacketChunks: []rtcp.PacketStatusChunk{&rtcp.RunLengthChunk{PacketStatusSymbol: rtcp.TypeTCCPacketReceivedLargeDelta, RunLength: 10}}, RecvDeltas: deltas}, now)
+			b, err := (&rtcp.TransportLayerCC{Header: rtcp.Header{Count: rtcp.FormatTCC, Type: rtcp.TypeTransportSpecificFeedback, Length: 10},
+				BaseSequenceNumber: first, PacketStatusCount: 10, ReferenceTime: uint32(reference / (64 * time.Millisecond)),
+				PacketChunks: []rtcp.PacketStatusChunk{&rtcp.RunLengthChunk{PacketStatusSymbol: rtcp.TypeTCCPacketReceivedLargeDelta, RunLength: 10}}, RecvDeltas: deltas}).Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.feedback(b, now)
 		}
 	}
 	run(5, 20e6)
@@ -281,6 +286,52 @@ func TestEstimateFallsWithTheWay(t *testing.T) {
 	run(20, 20e6)
 	if again := e.bitrate(now); again < 1_900_000 {
 		t.Errorf("the estimate is %d on a way that is wide again", again)
+	}
+}
+
+func TestFeedbackTellsWhatCame(t *testing.T) {
+	symbol := func(p *rtcp.TransportLayerCC, large int64, sizes ...uint16) {
+		for _, s := range sizes {
+			switch s {
+			case rtcp.TypeTCCPacketReceivedSmallDelta:
+				p.RecvDeltas = append(p.RecvDeltas, &rtcp.RecvDelta{Type: s, Delta: 5000})
+			case rtcp.TypeTCCPacketReceivedLargeDelta:
+				p.RecvDeltas = append(p.RecvDeltas, &rtcp.RecvDelta{Type: s, Delta: large})
+			}
+		}
+	}
+	const lost, small, large = rtcp.TypeTCCPacketNotReceived, rtcp.TypeTCCPacketReceivedSmallDelta, rtcp.TypeTCCPacketReceivedLargeDelta
+	one := []uint16{small, lost, small, small, lost, small, small, small, small, small, small, small, small, small}
+	two := []uint16{small, large, lost, small, large, small, small}
+	p := &rtcp.TransportLayerCC{BaseSequenceNumber: 65530, PacketStatusCount: 14 + 7 + 20, ReferenceTime: 5, PacketChunks: []rtcp.PacketStatusChunk{
+		&rtcp.StatusVectorChunk{SymbolSize: rtcp.TypeTCCSymbolSizeOneBit, SymbolList: one},
+		&rtcp.StatusVectorChunk{SymbolSize: rtcp.TypeTCCSymbolSizeTwoBit, SymbolList: two},
+		&rtcp.RunLengthChunk{PacketStatusSymbol: small, RunLength: 20}}}
+	symbol(p, -3000, one...)
+	symbol(p, -3000, two...)
+	for range 20 {
+		symbol(p, 0, small)
+	}
+	p.Header = rtcp.Header{Count: rtcp.FormatTCC, Type: rtcp.TypeTransportSpecificFeedback, Length: uint16(p.MarshalSize()/4 - 1)}
+	b, err := p.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &estimator{no: 65529}
+	now := time.Now()
+	for range 41 {
+		e.sent(e.next(), 100, now)
+	}
+	e.feedback(b, now)
+	if e.came != 38 || e.lost != 3 || e.arrived != 3800 {
+		t.Errorf("%d came, %d were lost, of %d bytes", e.came, e.lost, e.arrived)
+	}
+	if want := 5*64*time.Millisecond + 36*5*time.Millisecond - 2*3*time.Millisecond; e.at != want {
+		t.Errorf("the last came at %v, not at %v", e.at, want)
+	}
+	e.feedback(b, now)
+	if e.came != 38 {
+		t.Error("a report counts twice")
 	}
 }
 
