@@ -15,14 +15,14 @@ type Config struct {
 	Hardware     bool          `name:"transcode-hardware" default:"true" negatable:"" help:"Try hardware encoders, and prefer those that work."`
 	MaxMemory    int64         `name:"transcode-max-memory" default:"4294967296" help:"Most address space of one ffmpeg in bytes; hardware encoders are not held to it."`
 	StartTimeout time.Duration `name:"transcode-start-timeout" default:"15s" help:"How long ffmpeg may take to its first frame."`
-	StallTimeout time.Duration `name:"transcode-stall-timeout" default:"5s" help:"How long ffmpeg may take no input, or give no output for it, before it is ended."`
+	StallTimeout time.Duration `name:"transcode-stall-timeout" default:"8s" help:"How long ffmpeg may take no input, or give no output for it, before it is ended."`
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
 		Path: "ffmpeg", Nice: 5, User: "nobody", Hardware: true, MaxMemory: 4 << 30,
-		StartTimeout: 15 * time.Second, StallTimeout: 5 * time.Second,
+		StartTimeout: 15 * time.Second, StallTimeout: 8 * time.Second,
 	}
 }
 
@@ -42,6 +42,6 @@ func (c Config) Validate() error {
 		bad(c.Nice >= 0 && c.Nice <= 19, "transcode-nice", "it is not from 0 to 19", "Choose 5, or 0 to let ffmpeg compete with the server."),
 		bad(c.MaxMemory >= minMemory, "transcode-max-memory", "it is less than 1 GiB, which ffmpeg does not start in", "Choose 4294967296."),
 		bad(c.StartTimeout >= time.Second, "transcode-start-timeout", "it is shorter than 1s", "Choose 15s."),
-		bad(c.StallTimeout >= time.Second, "transcode-stall-timeout", "it is shorter than 1s", "Choose 5s."),
+		bad(c.StallTimeout >= time.Second, "transcode-stall-timeout", "it is shorter than 1s", "Choose 8s."),
 	)
 }

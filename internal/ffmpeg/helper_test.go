@@ -6,11 +6,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"os"
 	"os/exec"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -29,7 +29,9 @@ func TestMain(m *testing.M) {
 
 // found is the real ffmpeg, looked for once.
 var found = sync.OnceValues(func() (*Tool, error) {
-	return Find(context.Background(), DefaultConfig(), slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})), prometheus.NewRegistry())
+	cfg := DefaultConfig()
+	cfg.StartTimeout, cfg.StallTimeout = time.Minute, time.Minute // machines that run tests are busy
+	return Find(context.Background(), cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 })
 
 func realTool(t testing.TB) *Tool {
