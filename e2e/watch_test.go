@@ -26,7 +26,7 @@ func TestWatchInRealTime(t *testing.T) {
 	far.waitStatus(hidden, "active", 15*time.Second)
 	far.waitPlayable(hidden, 20*time.Second)
 
-	out, errOut, err := run(t, 4*time.Minute, "node", "browser/watch.mjs", "--base", s.http, "--token", adminToken,
+	out, errOut, err := run(t, 6*time.Minute, "node", "browser/watch.mjs", "--base", s.http, "--token", adminToken,
 		"--stream", st.ID, "--playback", st.playbackID(), "--blocked", far.http+"/watch/"+hidden.playbackID())
 	if err != nil {
 		t.Fatalf("%v\n%s%s", err, out, errOut)
