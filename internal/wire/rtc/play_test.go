@@ -396,7 +396,7 @@ func TestW1ForgedChecksOfViewers(t *testing.T) {
 func TestW7AbandonedViewers(t *testing.T) {
 	st := newStation()
 	cfg := testConfig()
-	cfg.ConnectTimeout = time.Second
+	cfg.ConnectTimeout = 3 * time.Second
 	cfg.MaxViewersPerAddress = 20
 	h := serve(t, cfg, st)
 	offer := newWatcher(t, watcherOptions{}).offer()
