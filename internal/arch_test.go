@@ -72,7 +72,6 @@ var thirdParty = map[string][]string{
 	"github.com/pion":                   {"wire/rtc", "wire/rtc/egress"},
 	"github.com/Eyevinn/mp4ff":          {"media/fmp4", "deliver/pack"},
 	"github.com/Eyevinn/hls-m3u8":       {"deliver/hls"},
-	"github.com/Eyevinn/dash-mpd":       {"deliver/dash"},
 	"github.com/danielgtaylor/huma":     {"control/api"},
 	"github.com/uptrace/bun":            {"control/store"},
 	"github.com/pressly/goose":          {"control/store"},
