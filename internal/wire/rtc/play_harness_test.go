@@ -77,6 +77,7 @@ func feed(t *testing.T, st *station, o mediatest.Options, video, audio *Fan) {
 	var done sync.WaitGroup
 	done.Go(func() {
 		start := time.Now()
+		var due time.Duration
 		ticker := time.NewTicker(5 * time.Millisecond)
 		defer ticker.Stop()
 		for {
@@ -85,18 +86,16 @@ func feed(t *testing.T, st *station, o mediatest.Options, video, audio *Fan) {
 				return
 			case <-ticker.C:
 			}
-			for {
+			for due < time.Since(start) {
 				p := gen.Next()
 				p.Arrival = time.Now()
+				due = p.Track.Duration(p.DTS)
 				fan := audio
 				if p.Track.Kind() == media.Video {
 					fan = video
 				}
 				if fan != nil {
 					_ = fan.WritePacket(context.Background(), p)
-				}
-				if p.Track.Duration(p.DTS) > time.Since(start) {
-					break
 				}
 			}
 		}
