@@ -23,16 +23,14 @@ const hostile = "-i /etc/passwd;$(reboot)|[f=tee]\n'\"`%s\x00--"
 // golden is a Tool whose encoders are the same everywhere.
 func golden() *Tool {
 	t := &Tool{cfg: DefaultConfig(), decoders: map[media.Codec]string{media.H264: "h264", media.HEVC: "hevc", media.AV1: "libdav1d", media.VP8: "vp8", media.VP9: "vp9", media.AAC: "aac", media.Opus: "libopus"}, formats: []PictureFormat{JPEG, WebP, AVIF}, avif: "libaom-av1"}
-	for _, e := range []Encoder{
+	t.encoders = append(t.encoders, []Encoder{
 		{Name: "h264_nvenc", Codec: media.H264, Hardware: true}, {Name: "hevc_nvenc", Codec: media.HEVC, Hardware: true}, {Name: "av1_nvenc", Codec: media.AV1, Hardware: true},
 		{Name: "h264_qsv", Codec: media.H264, Hardware: true, device: "/dev/dri/renderD128"}, {Name: "hevc_qsv", Codec: media.HEVC, Hardware: true, device: "/dev/dri/renderD128"},
 		{Name: "h264_vaapi", Codec: media.H264, Hardware: true, device: "/dev/dri/renderD128"}, {Name: "hevc_vaapi", Codec: media.HEVC, Hardware: true, device: "/dev/dri/renderD128"},
 		{Name: "h264_videotoolbox", Codec: media.H264, Hardware: true}, {Name: "h264_v4l2m2m", Codec: media.H264, Hardware: true},
 		{Name: "libx264", Codec: media.H264}, {Name: "libx265", Codec: media.HEVC}, {Name: "libaom-av1", Codec: media.AV1}, {Name: "libsvtav1", Codec: media.AV1},
 		{Name: "aac", Codec: media.AAC}, {Name: "libopus", Codec: media.Opus},
-	} {
-		t.encoders = append(t.encoders, e)
-	}
+	}...)
 	return t
 }
 

@@ -146,7 +146,7 @@ func TestWhatAChildStartedEndsWithIt(t *testing.T) {
 
 // TestRealTrouble does to a real ffmpeg what happens to one.
 func TestRealTrouble(t *testing.T) {
-	real := realTool(t)
+	whole := realTool(t)
 	in := newLooped(testPicture(t, 100, "320x180", "2", "-c:v", "libx264", "-preset", "ultrafast", "-g", "30"))
 	for name, c := range map[string]struct {
 		signal syscall.Signal
@@ -157,7 +157,7 @@ func TestRealTrouble(t *testing.T) {
 		"crashed": {syscall.SIGSEGV, ErrDied},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tool := *real
+			tool := *whole
 			if c.cause == ErrStalled {
 				tool.cfg.StallTimeout = 2 * time.Second
 			}

@@ -375,7 +375,7 @@ func TestViewersAskForKeyFrames(t *testing.T) {
 		}
 		stop()
 		for _, end := range ends {
-			<-end
+			t.Log(<-end)
 		}
 		r.view()
 		r.end()

@@ -55,7 +55,11 @@ func newEncode(s *stream, rungs ...*rung) *encode {
 	e := &encode{s: s, rungs: rungs, kind: rungs[0].spec.kind(), outlets: make(map[*rung]*outlet)}
 	e.hard, e.kill = context.WithCancel(s.ctx)
 	e.quit, e.stop = context.WithCancel(e.hard)
-	e.tap = newTap(e.quit, s.hub.Feed(), e.kind)
+	back := time.Duration(0)
+	if e.kind == media.Video && rungs[0].spec.listed {
+		back = joinBack
+	}
+	e.tap = newTap(e.quit, s.hub.Feed(), e.kind, back)
 	for _, r := range rungs {
 		r.encode = e
 	}
@@ -218,7 +222,8 @@ func (e *encode) judge(err error, ran time.Duration) bool {
 	}
 	e.breaks++
 	wait := min(maxBackoff, firstBackoff<<(e.breaks-1))
-	note, failed := "", false
+	note := ""
+	var failed bool
 	switch {
 	case errors.Is(err, ffmpeg.ErrSource):
 		failed = true

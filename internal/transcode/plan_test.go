@@ -142,7 +142,7 @@ func FuzzParseRung(f *testing.F) {
 			return
 		}
 		name := r.Name()
-		if len(name) > 32 || strings.Trim(name, "0123456789p-hevcav1") != "" {
+		if len(name) > 32 || strings.Trim(name, "0123456789p-hevca") != "" {
 			t.Errorf("%q is called %q", text, name)
 		}
 		if r.Height < minHeight || r.Height > maxHeight || r.Rate < 0 || r.Rate > 60 || r.Bitrate < 0 || r.Bitrate > maxBitrate {

@@ -98,7 +98,9 @@ func airing(t *testing.T, tracks ...*media.Track) *onAir {
 	go func() { done <- tr.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 	a := &onAir{T: t, tr: tr, bus: bus.Listen()}
 	pub, err := h.Publish("s", hub.PublishOptions{Linger: time.Minute, Tracks: tracks})
@@ -126,7 +128,7 @@ func (a *onAir) wanted(name string) *hub.Reader {
 	ctx, cancel := context.WithTimeout(a.Context(), patience)
 	defer cancel()
 	for a.tr.Offers("s") == nil && ctx.Err() == nil {
-		a.next(ctx) // until the transcoder has heard of the stream
+		_, _ = a.next(ctx) // until the transcoder has heard of the stream
 	}
 	if err := a.tr.Want("s", name); err != nil {
 		a.Fatal(err)

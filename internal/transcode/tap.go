@@ -18,6 +18,8 @@ import (
 type tap struct {
 	feed *hub.Feed
 	kind media.Kind
+	// back is how far before the newest packet it begins, and begins again after rewind.
+	back time.Duration
 	// quit ends what is read, as if the source had ended.
 	quit context.Context
 
@@ -39,8 +41,13 @@ type tap struct {
 	dts  int64 // of the last
 }
 
-func newTap(quit context.Context, feed *hub.Feed, kind media.Kind) *tap {
-	t := &tap{feed: feed, kind: kind, quit: quit}
+// joinBack is how far before the newest picture the encoder of a listed rendition begins: a
+// player that changes to it is as far behind the source as its playlists tell it to be, goes
+// on from there, and takes a rendition that has nothing there for broken.
+const joinBack = 3 * time.Second
+
+func newTap(quit context.Context, feed *hub.Feed, kind media.Kind, back time.Duration) *tap {
+	t := &tap{feed: feed, kind: kind, quit: quit, back: back}
 	t.waiting.Store(true)
 	return t
 }
@@ -52,17 +59,17 @@ func (t *tap) close() {
 	}
 }
 
-// rewind lets the next encoder begin at the newest key that is kept.
+// rewind lets the next encoder begin as the first one did.
 func (t *tap) rewind() {
 	t.close()
 	t.next, t.lost = nil, false
 }
 
-// begin waits for a packet that an encoder can begin with and that is shown after that
-// time, and returns its track. The error is io.EOF when the stream has ended or quit.
+// begin waits for a packet that an encoder can begin with, that is shown after that time and
+// that is of the track's present version, and returns its track. The error is io.EOF when the stream has ended or quit.
 func (t *tap) begin(after time.Duration) (*media.Track, error) {
 	if t.reader == nil {
-		t.reader = t.feed.NewReader(hub.ReaderOptions{Name: "transcode"})
+		t.reader = t.feed.NewReader(hub.ReaderOptions{Name: "transcode", Back: t.back})
 	}
 	t.track, t.like, t.other = nil, nil, nil
 	for {
@@ -70,7 +77,7 @@ func (t *tap) begin(after time.Duration) (*media.Track, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p.Key && t.lead(p.Track) && p.Track.Duration(p.PTS) > after {
+		if p.Key && t.lead(p.Track) && p.Track.Duration(p.PTS) > after && t.present(p.Track) {
 			t.next, t.track, t.lost, t.dts = p, p.Track, false, p.DTS
 			t.waiting.Store(true)
 			return p.Track, nil
@@ -175,6 +182,16 @@ func (t *tap) lead(tr *media.Track) bool {
 		break
 	}
 	t.other = tr
+	return false
+}
+
+// present reports whether a track is what the feed has of it now, to a decoder.
+func (t *tap) present(tr *media.Track) bool {
+	for _, now := range t.feed.Tracks() {
+		if now.ID == tr.ID {
+			return same(now, tr)
+		}
+	}
 	return false
 }
 

@@ -42,7 +42,7 @@ func TestTap(t *testing.T) {
 	write(15)
 	quit, stop := context.WithCancel(t.Context())
 	defer stop()
-	pictures, sound := newTap(quit, pub.Stream().Feed(), media.Video), newTap(quit, pub.Stream().Feed(), media.Audio)
+	pictures, sound := newTap(quit, pub.Stream().Feed(), media.Video, 0), newTap(quit, pub.Stream().Feed(), media.Audio, 0)
 	defer pictures.close()
 	defer sound.close()
 	next := func(tp *tap) int {

@@ -56,8 +56,10 @@ func TestSessionsAreBounded(t *testing.T) {
 
 func TestWaitersAreBounded(t *testing.T) {
 	c := New(Config{MaxWaiters: 2}).Of(new(broadcast))
-	if !c.Hold() || !c.Hold() || c.Hold() {
-		t.Error("there are not two places")
+	for i, want := range []bool{true, true, false} {
+		if c.Hold() != want {
+			t.Errorf("place %d of 2: taken is not %v", i+1, want)
+		}
 	}
 	c.Release()
 	if !c.Hold() {
