@@ -210,7 +210,7 @@ func TestRealLadder(t *testing.T) {
 	a.write(all[2*frames+5 : 5*frames])
 	end := all[0].Track.Duration(all[5*frames-1].PTS)
 	var wantTimes, wantKeys []int64
-	for _, p := range all[2*frames : 5*frames] { // from the newest key on
+	for _, p := range all[:5*frames] { // from three seconds before it was wanted, if there is as much
 		wantTimes = append(wantTimes, p.PTS)
 		if p.Key {
 			wantKeys = append(wantKeys, p.PTS)

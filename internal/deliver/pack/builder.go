@@ -32,6 +32,7 @@ type builder struct {
 	inits int64
 
 	queue   []frame       // secondary tracks: packets whose segment is not known yet
+	heard   time.Duration // segmenter.frontier when the last of them came
 	ahead   int           // index in segmenter.cuts of the next one that this track comes to
 	pending *frame        // waits for its duration
 	needKey bool          // nothing to decode from yet

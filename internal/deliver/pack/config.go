@@ -56,6 +56,9 @@ const (
 	// are made here, of which one that is 2 s late is given up.
 	feedWait    = 4 * time.Second
 	derivedWait = 3 * time.Second
+	// derivedReach is how far one of those may be behind that has come within derivedWait: it
+	// begins where players of other renditions are, and comes faster than time passes.
+	derivedReach = 10 * time.Second
 	// keySlack is by how much another rendition's key frame may precede the boundary whose
 	// segment it begins.
 	keySlack = 150 * time.Millisecond

@@ -136,6 +136,33 @@ func TestDerivedRenditionComesAndGoes(t *testing.T) {
 	}
 }
 
+// A rendition that begins some seconds back, where players of others are, and comes faster than
+// time passes until it has caught up, has all of it, although the source's segments of then
+// were complete long before.
+func TestDerivedRenditionBeginsInThePast(t *testing.T) {
+	source := generate(t, mediatest.Options{Duration: 30 * time.Second})
+	made := rung(generate(t, mediatest.Options{Duration: 30 * time.Second, NoAudio: true, Width: 640, Height: 360}), "360p", 14*time.Second, 30*time.Second, 300*time.Millisecond)
+	const begun = 20500 * time.Millisecond
+	first := made[0].Arrival
+	for i, p := range made { // six seconds in two
+		if caught := start.Add(begun + p.Arrival.Sub(first)/3); caught.After(p.Arrival) {
+			q := *p
+			q.Arrival = caught
+			made[i] = &q
+		}
+	}
+	s := deriving(media.LatencyLow, "360p")
+	s.writeAll(source, made)
+	if shape := aligned(t, s, "360p"); !endsWith(shape, "gmmmmmmm") {
+		t.Errorf("%s: the segments from 14 s on are not all there", shape)
+	}
+	for _, seg := range mustRendition(t, s, "360p").Snapshot().Segments {
+		if at := seg.Start.Sub(start); seg.Gap != (at < 13900*time.Millisecond) {
+			t.Errorf("the segment at %v: gap %v", at, seg.Gap)
+		}
+	}
+}
+
 func endsWith(s, end string) bool { return len(s) >= len(end) && s[len(s)-len(end):] == end }
 
 // What is there before a derived rendition does not change by it, nor does anybody wait.

@@ -19,6 +19,7 @@ func (s *segmenter) secondary(b *builder, p *media.Packet) {
 		return
 	}
 	b.queue = append(b.queue, f)
+	b.heard = s.frontier
 }
 
 // drain assigns the packets of a secondary track whose segment is known.
@@ -232,6 +233,8 @@ func (s *segmenter) expire(b *builder) {
 	}
 	wait := secondaryWait
 	switch {
+	case b.r.derived && s.frontier-b.heard < derivedWait:
+		wait = derivedReach
 	case b.r.derived:
 		wait = derivedWait
 	case b.feed != "":
