@@ -56,7 +56,7 @@ YML
 fi
 
 bin/onair serve --http 127.0.0.1:0 --rtmp 127.0.0.1:0 --srt off --webrtc 127.0.0.1:0 --transcode off --data "$work/data" \
-  --webrtc-max-per-address 1024 --log-format json --admin-token measure-admin-token >"$work/log" 2>&1 &
+  --webrtc-max-viewers-per-address 1024 --log-format json --admin-token measure-admin-token >"$work/log" 2>&1 &
 server=$!
 pids+=("$server")
 for _ in $(seq 100); do grep -q '"msg":"ready"' "$work/log" && break; sleep 0.1; done

@@ -137,8 +137,7 @@ func (o *offer) check() error {
 		}
 		mids[s.mid] = true
 	}
-	switch {
-	case video > 1 || audio > 1:
+	if video > 1 || audio > 1 {
 		return badOffer(fault.Unsupported, fmt.Sprintf("it has %d video and %d audio tracks", video, audio),
 			"WHIP takes one of each (RFC 9725). Send several qualities as simulcast of one track")
 	}

@@ -206,14 +206,14 @@ func TestLateViewerBeginsAtOnce(t *testing.T) {
 		t.Errorf("the first picture is no key frame: %x", seen[0][:min(len(seen[0]), 40)])
 	}
 	inOrder(t, times)
-	close := 0
+	replayed := 0
 	for i := 1; i < len(times); i++ {
 		if times[i]-times[i-1] == 90 {
-			close++
+			replayed++
 		}
 	}
-	if close < 20 {
-		t.Errorf("%d pictures were replayed", close)
+	if replayed < 20 {
+		t.Errorf("%d pictures were replayed", replayed)
 	}
 }
 

@@ -86,8 +86,8 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 		return nil, err
 	}
 	if s.egress, err = egress.New(conn, reg); err != nil {
-		conn.Close()
-		ln.Close()
+		_ = conn.Close()
+		_ = ln.Close()
 		return nil, err
 	}
 	logs := loggers{log}.NewLogger("ice")

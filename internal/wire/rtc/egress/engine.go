@@ -100,13 +100,14 @@ func (e *Engine) session(ufrag string) *Session {
 	return e.byUfrag[ufrag]
 }
 
-// locate makes an address known as that of a session, if the session has not too many.
-func (e *Engine) locate(s *Session, at netip.AddrPort) bool {
+// locate makes an address known as that of a session; the session forgets its oldest one
+// if it has too many.
+func (e *Engine) locate(s *Session, at netip.AddrPort) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old := e.byAddr[at]
 	if old == s {
-		return true
+		return
 	}
 	if len(s.addrs) >= maxAddresses {
 		// The oldest goes, so that a client that roams is not lost.
@@ -118,7 +119,6 @@ func (e *Engine) locate(s *Session, at netip.AddrPort) bool {
 	}
 	s.addrs = append(s.addrs, at)
 	e.byAddr[at] = s
-	return true
 }
 
 // NewSession makes a session known, so that checks for it are answered. Run must be called

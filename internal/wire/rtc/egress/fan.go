@@ -70,7 +70,7 @@ func (f *Fan) WritePacket(_ context.Context, p *media.Packet) error {
 		if p.Track.Kind() == media.Video {
 			f.requestKey(time.Now())
 		}
-		return nil //nolint:nilerr // one bad frame does not end a feed
+		return nil // one bad frame does not end a feed
 	}
 	now, at := time.Now(), p.Arrival
 	if at.IsZero() {

@@ -224,7 +224,10 @@ func (c *carver) units(p *media.Packet) error {
 			}
 		}
 	}
-	for o := range bitstream.OBUs(p.Data) {
+	for o, err := range bitstream.OBUs(p.Data) {
+		if err != nil {
+			return fault.Wrap(fault.Invalid, "packetise for WebRTC", "AV1", err, "")
+		}
 		switch o.Type {
 		case obuTemporalDelimiter, obuTileList, obuPadding:
 		default:

@@ -251,7 +251,7 @@ func (s *Session) Sent() uint64 { return s.sent.Load() }
 // Close was called.
 func (s *Session) Run(ctx context.Context) error {
 	defer s.engine.release(s)
-	defer s.pipe.Close()
+	defer func() { _ = s.pipe.Close() }()
 	stop := context.AfterFunc(ctx, func() { s.end(context.Cause(ctx)) })
 	defer stop()
 	late := time.AfterFunc(s.params.ConnectTimeout, func() {
@@ -269,11 +269,11 @@ func (s *Session) Run(ctx context.Context) error {
 		closed := make(chan struct{})
 		stop := context.AfterFunc(s.ctx, func() {
 			defer close(closed)
-			conn.Close()
+			_ = conn.Close()
 		})
 		defer func() {
 			if stop() {
-				conn.Close()
+				_ = conn.Close()
 			} else {
 				<-closed
 			}
@@ -308,15 +308,15 @@ func (s *Session) why() error {
 // that it returns ends with the session.
 func (s *Session) handshake() (*dtls.Conn, error) {
 	const op = "agree on keys with a WebRTC viewer"
-	conn, err := dtls.Server(s.pipe, net.UDPAddrFromAddrPort(s.path.Load().addr), &dtls.Config{
-		Certificates:            []tls.Certificate{s.params.Certificate},
-		SRTPProtectionProfiles:  profiles[:],
-		ClientAuth:              dtls.RequireAnyClientCert,
-		InsecureSkipVerify:      true, // the fingerprint is compared
-		InsecureSkipVerifyHello: true, // ICE has proved the address
-		ExtendedMasterSecret:    dtls.RequireExtendedMasterSecret,
-		LoggerFactory:           s.params.Logs,
-	})
+	conn, err := dtls.ServerWithOptions(s.pipe, net.UDPAddrFromAddrPort(s.path.Load().addr),
+		dtls.WithCertificates(s.params.Certificate),
+		dtls.WithSRTPProtectionProfiles(profiles[:]...),
+		dtls.WithClientAuth(dtls.RequireAnyClientCert),
+		dtls.WithInsecureSkipVerify(true),      // the fingerprint is compared
+		dtls.WithInsecureSkipVerifyHello(true), // ICE has proved the address
+		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
+		dtls.WithLoggerFactory(s.params.Logs),
+	)
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, op, s.where(), err, "")
 	}
