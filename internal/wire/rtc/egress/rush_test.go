@@ -50,3 +50,35 @@ func TestSoundInARush(t *testing.T) {
 		t.Errorf("%d packets of a longer way were left out", left)
 	}
 }
+
+// MPEG-TS brings sound in packets of many frames: that is no rush.
+func TestSoundInHeaps(t *testing.T) {
+	var r rush
+	now, pts := time.Now(), 5*time.Second
+	heaps := func(n int) (late int) {
+		for range n {
+			now = now.Add(360 * time.Millisecond)
+			for range 18 {
+				if pts += 20 * time.Millisecond; r.see(pts, now) {
+					late++
+				}
+			}
+		}
+		return late
+	}
+	heaps(5)
+	if late := heaps(100); late > 0 {
+		t.Errorf("%d packets of sound that comes in heaps were left out", late)
+	}
+	// What stands still for longer than that is caught up with as ever.
+	now = now.Add(2 * time.Second)
+	late := 0
+	for range 100 {
+		if pts += 20 * time.Millisecond; r.see(pts, now) {
+			late++
+		}
+	}
+	if late < 50 || late > 90 {
+		t.Errorf("%d of 100 packets that came at once were left out", late)
+	}
+}
