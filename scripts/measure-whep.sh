@@ -5,10 +5,12 @@
 # Usage: scripts/measure-whep.sh [OUTPUT FOLDER] [VIEWERS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-livebench=.cache/bin/livebench clip=.cache/clip.flv
+livebench=.cache/bin/livebench clip=.cache/clip.flv video=.cache/video.flv
 for need in "$livebench" "$clip" bin/onair; do
   [ -f "$need" ] || { echo "measure: $need is missing; nothing is measured" >&2; exit 0; }
 done
+# Without its sound, which is AAC: one server would leave it out, the other convert it.
+[ -f "$video" ] || ffmpeg -v error -nostdin -i "$clip" -an -c copy "$video"
 out=${1:-.cache/measure} viewers=${2:-100}
 mkdir -p "$out"
 work=$(mktemp -d)
@@ -21,7 +23,7 @@ cleanup() {
 trap cleanup EXIT
 
 measure() { # measure NAME PUBLISH_URL WHEP_URL PID
-  "$livebench" publish -quiet -url "$2" -clip "$clip" -duration 60s >"$out/whep-publish-$1.json" &
+  "$livebench" publish -quiet -url "$2" -clip "$video" -duration 60s >"$out/whep-publish-$1.json" &
   local publisher=$!
   pids+=("$publisher")
   sleep 5
