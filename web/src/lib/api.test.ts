@@ -56,7 +56,7 @@ describe('Api', () => {
         title: 'Unprocessable',
         detail: 'The title is too long.',
         code: 'invalid',
-        errors: [{ message: 'title: at most 200 characters' }],
+        errors: [{ detail: 'title: at most 200 characters', pointer: '/title' }],
       }),
     );
     const err = await failure(new Api('t').create({}));

@@ -50,7 +50,7 @@ async function toError(res: Response): Promise<ApiError> {
   } catch {
     // Not every hop before the server speaks problem+json.
   }
-  const fields = (problem.errors ?? []).map((e) => e.message).filter(Boolean);
+  const fields = (problem.errors ?? []).map((e) => e.detail).filter(Boolean);
   const text = [problem.detail || problem.title || res.statusText || `HTTP ${res.status}`, ...fields];
   const after = Number.parseInt(res.headers.get('Retry-After') ?? '', 10);
   return new ApiError(

@@ -295,6 +295,6 @@ export interface Problem {
   status?: number;
   detail?: string;
   code?: string;
-  errors?: { message?: string; location?: string }[];
+  errors?: { detail?: string; pointer?: string; parameter?: string }[];
   request_id?: string;
 }
