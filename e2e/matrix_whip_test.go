@@ -136,6 +136,8 @@ func newRTCTrack(t *media.Track, options ...func(*webrtc.TrackLocalStaticRTP)) (
 		}
 	case media.AV1:
 		capability.MimeType, r.payload = webrtc.MimeTypeAV1, &codecs.AV1Payloader{}
+	case media.VP8:
+		capability.MimeType, r.payload = webrtc.MimeTypeVP8, &codecs.VP8Payloader{EnablePictureID: true}
 	case media.Opus:
 		capability.MimeType, capability.ClockRate, capability.Channels, r.clock = webrtc.MimeTypeOpus, 48000, 2, 48000
 		r.payload = &codecs.OpusPayloader{}

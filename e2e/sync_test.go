@@ -18,9 +18,11 @@ var ptsTime = regexp.MustCompile(`pts_time:\s*([0-9.]+)`)
 // the beep starts than the square shows.
 func syncOffsets(t *testing.T, file string) []time.Duration {
 	t.Helper()
-	squares := squareTimes(t, file)
-	beeps := beepTimes(t, file)
-	var offsets []time.Duration
+	return offsetsOf(squareTimes(t, file), beepTimes(t, file))
+}
+
+// offsetsOf returns for each beep how much later it starts than the square beside it shows.
+func offsetsOf(squares, beeps []float64) (offsets []time.Duration) {
 	for _, b := range beeps {
 		i := sort.SearchFloat64s(squares, b-0.5)
 		if i < len(squares) && squares[i] < b+0.5 {
