@@ -46,7 +46,7 @@ func TestWatchInRealTime(t *testing.T) {
 		First, Moved, Back, Blocked stats
 		Qualities                   []string
 		Black                       int
-		BlockedMs                   float64
+		BlockedMs, BlockedAfterMs   float64
 	}
 	if err := json.Unmarshal([]byte(out), &result); err != nil {
 		t.Fatalf("%v in %s", err, out)
@@ -78,8 +78,10 @@ func TestWatchInRealTime(t *testing.T) {
 	if result.Black > 0 {
 		t.Errorf("%d pictures were black during the moves", result.Black)
 	}
-	if result.BlockedMs > 10_000 || !strings.HasPrefix(result.Blocked.Code, "blocked") {
-		t.Errorf("without WebRTC the first picture came after %.0f ms: %+v", result.BlockedMs, result.Blocked)
+	// The aim is 4 s from the page's offer to the picture over HLS.
+	t.Logf("without WebRTC the first picture came %.0f ms after the offer, %.0f ms after the page was opened", result.BlockedAfterMs, result.BlockedMs)
+	if result.BlockedAfterMs > 6000 || !strings.HasPrefix(result.Blocked.Code, "blocked") {
+		t.Errorf("without WebRTC the first picture came %.0f ms after the offer: %+v", result.BlockedAfterMs, result.Blocked)
 	}
 }
 

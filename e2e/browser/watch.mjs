@@ -20,9 +20,14 @@ async function open(url) {
     if (m.type() === "error" && !/Failed to load resource/.test(m.text())) failures.push(`console: ${m.text()}`);
   });
   const begun = Date.now();
+  let tried = begun; // when WebRTC was
+  page.once("request", function look(r) {
+    if (r.url().includes("/whep/")) tried = Date.now();
+    else page.once("request", look);
+  });
   await page.goto(url);
   await page.locator('onair-player[data-state="playing"]').waitFor({ state: "attached", timeout: 30000 });
-  return { page, took: Date.now() - begun };
+  return { page, took: Date.now() - begun, after: Date.now() - tried };
 }
 
 const way = (page, want, timeout = 40000) => page.waitForFunction((w) => window.onairPlayer.way === w, want, { timeout, polling: 100 });
@@ -104,6 +109,7 @@ try {
 
   const other = await open(blocked);
   out.blockedMs = other.took;
+  out.blockedAfterMs = other.after;
   await way(other.page, "hls");
   await other.page.getByText("does not get through this network").first().waitFor({ timeout: 10000 });
   out.blocked = await stats(other.page);
