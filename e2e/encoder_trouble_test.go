@@ -75,7 +75,8 @@ func TestEncoderTrouble(t *testing.T) {
 				s.follow(st, 480).plays(5 * time.Second)
 				return
 			}
-			s.waitVariants(st, 3, 20*time.Second) // the encoders are tried while the server runs
+			s.log.wait(t, "ffmpeg is ready", 40*time.Second) // encoders are tried while the server runs
+			s.waitVariants(st, 3, 10*time.Second)
 			source, made := s.follow(st, 480), s.follow(st, 360)
 			if trouble.hurt != nil {
 				made.plays(3 * time.Second)
@@ -92,13 +93,14 @@ func TestEncoderTrouble(t *testing.T) {
 			made.check(0)
 		})
 	}
-	t.Run("resolution", func(t *testing.T) {
+	t.Run("source", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, "--transcode", "just-in-time", "--transcode-hardware=false")
 		st := s.create("low")
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		s.log.wait(t, "ffmpeg is ready", 40*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 		defer cancel()
-		tracks, packets := changing(t, 8*time.Second, "1280x720", "960x540")
+		tracks, packets := changing(t, 8*time.Second)
 		p, err := rtmp.DialPublish(ctx, s.publishURL(st), tracks...)
 		if err != nil {
 			t.Fatal(err)
@@ -107,28 +109,32 @@ func TestEncoderTrouble(t *testing.T) {
 		sent := make(chan error, 1)
 		go func() { sent <- paced(ctx, p, packets) }()
 		s.waitStatus(st, "active", 15*time.Second)
-		s.waitPlayable(st, 15*time.Second)
-		s.waitVariants(st, 3, 20*time.Second)
+		s.waitVariants(st, 4, 15*time.Second)
 		source, made := s.follow(st, 720), s.follow(st, 480)
-		made.plays(3 * time.Second)
-		for deadline := time.Now().Add(20 * time.Second); ; pause(ctx, 200*time.Millisecond) {
-			if _, _, height := s.get(st.ID).track("video"); height == 540 {
-				break
+		made.plays(2 * time.Second)
+		changed := func(what string, is func(codec string, height int) bool) {
+			t.Helper()
+			for deadline := time.Now().Add(25 * time.Second); ; pause(ctx, 200*time.Millisecond) {
+				if codec, _, height := s.get(st.ID).track("video"); is(codec, height) {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("the change of %s did not arrive", what)
+				}
 			}
-			if time.Now().After(deadline) {
-				t.Fatal("the change did not arrive")
+			made.plays(3 * time.Second)
+			source.plays(time.Second)
+			if r := s.waitRendition(st, "480p", []string{"running"}, 5*time.Second); r.Width != 854 && r.Width != 852 {
+				t.Errorf("after the change of %s 480p is %d wide", what, r.Width)
 			}
 		}
-		made.plays(3 * time.Second)
-		source.plays(2 * time.Second)
-		if size := s.waitRendition(st, "480p", []string{"running"}, 5*time.Second); size.Width != 854 && size.Width != 852 {
-			t.Errorf("480p is %d wide", size.Width)
-		}
+		changed("size, frame rate and audio layout", func(_ string, height int) bool { return height == 540 })
 		for _, r := range s.renditions(st) {
 			if r.Name == "720p" && r.MadeBy == "server" {
 				t.Errorf("a picture of 540 lines is offered as %s", r.Name)
 			}
 		}
+		changed("codec", func(codec string, _ int) bool { return codec == "HEVC" })
 		source.check(5 * time.Second)
 		made.check(0)
 		cancel()
@@ -136,32 +142,46 @@ func TestEncoderTrouble(t *testing.T) {
 	})
 }
 
-// changing returns a picture whose size changes in mid-stream, each size for that long.
-func changing(t *testing.T, each time.Duration, sizes ...string) (tracks []*media.Track, packets []*media.Packet) {
+// changing returns media whose size, frame rate and audio layout change in mid-stream, and
+// then the codec. Each is so for that long.
+func changing(t *testing.T, each time.Duration) (tracks []*media.Track, packets []*media.Packet) {
 	t.Helper()
-	for i, size := range sizes {
+	for i, part := range []struct {
+		size, rate, channels string
+		coder                []string
+	}{
+		{"1280x720", "25", "2", []string{"libx264", "-bf", "0", "-g", "25", "-keyint_min", "25", "-sc_threshold", "0"}},
+		{"960x540", "30", "1", []string{"libx264", "-bf", "0", "-g", "30", "-keyint_min", "30", "-sc_threshold", "0"}},
+		{"960x540", "30", "1", []string{"libx265", "-x265-params", "log-level=none:bframes=0:keyint=30:min-keyint=30:scenecut=0:open-gop=0"}},
+	} {
 		file := filepath.Join(t.TempDir(), "part.mp4")
-		cmd := exec.Command("ffmpeg", "-hide_banner", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc2=rate=25:size="+size, "-t", fmt.Sprint(each.Seconds()),
-			"-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "25", "-keyint_min", "25", "-sc_threshold", "0", "-b:v", "1M",
-			"-f", "mp4", "-use_editlist", "0", "-movflags", "frag_keyframe+empty_moov+default_base_moof", file)
-		if out, err := cmd.CombinedOutput(); err != nil {
+		args := append([]string{"-hide_banner", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc2=rate=" + part.rate + ":size=" + part.size, "-f", "lavfi", "-i", "sine",
+			"-t", fmt.Sprint(each.Seconds()), "-pix_fmt", "yuv420p", "-preset", "ultrafast", "-b:v", "1M", "-c:a", "aac", "-ac", part.channels, "-ar", "48000", "-c:v"}, part.coder...)
+		args = append(args, "-f", "mp4", "-use_editlist", "0", "-movflags", "frag_keyframe+empty_moov+default_base_moof", file)
+		if out, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		part, of := readMP4(t, data)
-		track := *of[0]
-		track.Version = i
-		for _, p := range part {
-			shift := track.Ticks(time.Duration(i) * each)
-			p.Track, p.DTS, p.PTS = &track, p.DTS+shift, p.PTS+shift
+		all, of := readMP4(t, data)
+		newest := map[*media.Track]*media.Track{}
+		for _, track := range of {
+			version := *track
+			version.Version = i
+			newest[track] = &version
+			if i == 0 {
+				tracks = append(tracks, &version)
+			}
 		}
-		if i == 0 {
-			tracks = []*media.Track{&track}
+		for _, p := range all {
+			p.Track = newest[p.Track]
+			shift := p.Track.Ticks(time.Duration(i) * each)
+			p.DTS, p.PTS = p.DTS+shift, p.PTS+shift
 		}
-		packets = append(packets, part...)
+		slices.SortStableFunc(all, func(a, b *media.Packet) int { return int(a.Track.Duration(a.DTS) - b.Track.Duration(b.DTS)) })
+		packets = append(packets, all...)
 	}
 	return tracks, packets
 }
