@@ -109,7 +109,7 @@ func TestRealtimePlayback(t *testing.T) {
 			st := s.create("low")
 			sent := source.publish(s, st)
 			s.waitStatus(st, "active", 20*time.Second)
-			pause(t.Context(), 2*time.Second) // a viewer of what has just begun waits for the second report of WHIP
+			pause(t.Context(), 2*time.Second) // the pace of what has just begun is not known yet
 			v := s.browse(st, "3")
 			if made := s.made(st); !slices.Equal(made, source.made) {
 				t.Errorf("%v is made for one viewer and not %v", made, source.made)
@@ -200,7 +200,7 @@ func (s *server) publishVP8(st stream) *whenSent {
 	dir := t.TempDir()
 	picture, sound := filepath.Join(dir, "picture.ivf"), filepath.Join(dir, "sound.mp4")
 	out, err := exec.Command("ffmpeg", "-hide_banner", "-v", "error", "-nostdin", "-f", "lavfi", "-i", flash, "-f", "lavfi", "-i", beep,
-		"-map", "0:v", "-t", length, "-pix_fmt", "yuv420p", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-g", "25", "-b:v", "800k", picture,
+		"-map", "0:v", "-t", length, "-pix_fmt", "yuv420p", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "16", "-threads", "2", "-g", "25", "-b:v", "800k", picture,
 		"-map", "1:a", "-t", length, "-c:a", "libopus", "-b:a", "64k", "-use_editlist", "0", "-movflags", "frag_keyframe+empty_moov+default_base_moof", sound).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
