@@ -1,12 +1,14 @@
 // Plays one stream in Chromium on a line that becomes narrow and wide again, and prints
-// which renditions were shown in each of the three phases.
+// which renditions were shown in each of the three phases, and for how long at most the
+// player waited for data in each. Pictures that a busy machine shows late are no such wait.
 // node ladder.mjs --player hls|shaka|dash --url URL --narrow KBIT [--wide S --narrowFor S --again S]
 import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { flags, launch } from "./chromium.mjs";
 
-const { player, url, narrow, wide = 12, narrowFor = 20, again = 25 } = flags();
+// "again" is the most: it ends when the first phase's rendition has been shown for three seconds.
+const { player, url, narrow, wide = 12, narrowFor = 20, again = 90 } = flags();
 const require = createRequire(import.meta.url);
 
 const page = `<!doctype html><meta charset="utf-8"><title>player</title>
@@ -72,6 +74,26 @@ const files = {
     const video = document.getElementById("v");
     window.log = { fatal: [], errors: [], levels: [] };
     window.frames_ = window.watchFrames(video);
+    // From each "waiting" until the media time moves on, and what was buffered then.
+    window.stalls = [];
+    let stall = null;
+    const ahead = () => {
+      for (let i = 0; i < video.buffered.length; i++)
+        if (video.buffered.start(i) <= video.currentTime + 0.1 && video.currentTime < video.buffered.end(i))
+          return video.buffered.end(i) - video.currentTime;
+      return 0;
+    };
+    video.addEventListener("waiting", () => {
+      if (stall || !window.frames_.length) return;
+      stall = { at: Date.now(), time: video.currentTime, ahead: ahead(), ms: 0, seeking: video.seeking };
+      window.stalls.push(stall);
+    });
+    video.addEventListener("seeking", () => { window.seeks = (window.seeks ?? 0) + 1; });
+    setInterval(() => {
+      if (!stall) return;
+      if (video.currentTime > stall.time && !video.seeking && video.readyState > 2) stall = null;
+      else stall.ms = Date.now() - stall.at;
+    }, 20);
     ${start[player]}`,
   ],
 };
@@ -102,30 +124,42 @@ try {
     .waitForFunction(() => window.frames_.length > 2 || window.log.fatal.length > 0, null, { timeout: 40000 })
     .catch(() => {});
   const phases = [];
-  const phase = async (name, kbit, seconds) => {
+  const phase = async (name, kbit, seconds, until) => {
     await line(kbit);
-    const from = await tab.evaluate(() => window.frames_.length);
-    await tab.waitForTimeout(Number(seconds) * 1000);
+    const [from, since] = await tab.evaluate(() => [window.frames_.length, Date.now()]);
+    if (until)
+      await tab
+        .waitForFunction(
+          (width) => {
+            const wide = window.frames_.findLastIndex((f) => f.width !== width) + 1;
+            return wide < window.frames_.length && Date.now() - window.frames_[wide].at > 3000;
+          },
+          until,
+          { timeout: Number(seconds) * 1000, polling: 200 },
+        )
+        .catch(() => {});
+    else await tab.waitForTimeout(Number(seconds) * 1000);
     phases.push(
       await tab.evaluate(
-        ([name, from]) => {
+        ([name, from, since]) => {
           const frames = window.frames_.slice(Math.max(0, from - 1));
           let freeze = 0;
           for (let i = 1; i < frames.length; i++) freeze = Math.max(freeze, frames[i].at - frames[i - 1].at);
           if (frames.length) freeze = Math.max(freeze, Date.now() - frames.at(-1).at);
           const widths = [];
           for (const f of frames) if (widths.at(-1) !== f.width) widths.push(f.width);
+          const stalls = window.stalls.filter((s) => s.at >= since).map(({ ms, ahead, seeking }) => ({ ms, ahead, seeking }));
           const ages = frames.map((f) => f.age).filter((a) => a !== null);
-          return { name, widths, last: frames.at(-1)?.width ?? 0, frames: frames.length, freezeMs: freeze, ageMs: ages.at(-1) ?? null };
+          return { name, seconds: Math.round((Date.now() - since) / 100) / 10, widths, last: frames.at(-1)?.width ?? 0, frames: frames.length, freezeMs: freeze, stalls, ageMs: ages.at(-1) ?? null };
         },
-        [name, from],
+        [name, from, since],
       ),
     );
   };
   await phase("wide", 0, wide);
   await phase("narrow", Number(narrow), narrowFor);
-  await phase("wide again", 0, again);
-  const log = await tab.evaluate(() => window.log);
+  await phase("wide again", 0, again, phases[0].last);
+  const log = await tab.evaluate(() => ({ ...window.log, seeks: window.seeks ?? 0 }));
   console.log(JSON.stringify({ ...log, phases }));
 } finally {
   await browser.close();
