@@ -362,8 +362,9 @@ func TestPlayersFollowTheNetwork(t *testing.T) {
 				t.Fatalf("%d phases", len(a.Phases))
 			}
 			if player == "shaka" {
-				// Its buffer at the edge is too short on a busy machine to tell its choices
-				// and stalls from what the machine does: that it goes on is what is asked.
+				// Not shown: in Shaka 5.2 the picture was seen to stall, on the wide line too,
+				// and not to follow the line, for a reason that is not known. Here it must
+				// begin and report nothing fatal.
 				if a.Phases[0].Last == 0 {
 					t.Error("it shows nothing")
 				}
