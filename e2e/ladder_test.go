@@ -18,10 +18,14 @@ import (
 	"onair/internal/testcard"
 )
 
-// encoders returns the process ids of the encoders that the server runs.
+// encoders returns the process ids of the encoders that the server runs. The doctor has
+// samples decoded by ffmpeg, too: what encodes is told by how it writes.
 func (s *server) encoders() []int {
 	s.t.Helper()
-	return childrenOf(s.t, s.cmd.Process.Pid, "ffmpeg")
+	return slices.DeleteFunc(childrenOf(s.t, s.cmd.Process.Pid, "ffmpeg"), func(pid int) bool {
+		args, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		return err != nil || !bytes.Contains(args, []byte("frag_discont"))
+	})
 }
 
 // childrenOf returns the children of a process that run a program of that name.
