@@ -133,7 +133,7 @@ func TestMultitrackIsTheLadder(t *testing.T) {
 		found := false
 		lines := strings.Split(list, "\n")
 		for i, line := range lines {
-			if !strings.Contains(line, "RESOLUTION="+size) || i+1 == len(lines) {
+			if !strings.HasPrefix(line, "#EXT-X-STREAM-INF:") || !strings.Contains(line, "RESOLUTION="+size) || i+1 == len(lines) {
 				continue
 			}
 			found = true

@@ -190,7 +190,7 @@ func TestReconnect(t *testing.T) {
 	card := []string{"--size", "640x360", "--bitrate", "600"}
 	p := s.testcard(st, card...)
 	s.waitPlayable(st, 15*time.Second)
-	a := s.watch(t, st, "--page", s.http+"/watch/"+st.playbackID())
+	a := s.watch(t, st, "--page", s.http+"/watch/"+st.playbackID()+"?way=hls")
 	pause(t.Context(), 4*time.Second)
 	var cuts []cut
 	lose := func(name string, gap time.Duration, width int, again func() *publisher) {

@@ -18,7 +18,7 @@ func TestRestartGoesOn(t *testing.T) {
 	p := encode(t, program(t), card...)
 	s.waitStatus(st, "active", 20*time.Second)
 	s.waitPlayable(st, 15*time.Second)
-	a := s.watch(t, st, "--page", s.http+"/watch/"+st.playbackID(), "--settings", "documented")
+	a := s.watch(t, st, "--page", s.http+"/watch/"+st.playbackID()+"?way=hls", "--settings", "documented")
 	pause(t.Context(), 5*time.Second)
 
 	c := cut{name: "restart", width: 640, lost: time.Now()}
