@@ -97,7 +97,13 @@ func (s *server) waitVariants(st stream, n int, limit time.Duration) string {
 	deadline := time.Now().Add(limit)
 	for {
 		list := getText(s.t, s.hlsURL(st))
-		if strings.Count(list, "#EXT-X-STREAM-INF:") == n {
+		pictures := 0 // there is a variant of the sound alone, too
+		for line := range strings.Lines(list) {
+			if strings.HasPrefix(line, "#EXT-X-STREAM-INF:") && strings.Contains(line, "RESOLUTION=") {
+				pictures++
+			}
+		}
+		if pictures == n {
 			return list
 		}
 		if time.Now().After(deadline) {
