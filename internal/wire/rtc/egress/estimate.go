@@ -25,6 +25,8 @@ const (
 	maxGrowth = 4
 	// minBitrate is the least estimate, in bits a second.
 	minBitrate = 100_000
+	// maxBitrate is the most that a viewer may tell; beyond it nothing is limited.
+	maxBitrate = 1e12
 )
 
 // sentPacket is what is remembered of a packet.
@@ -234,7 +236,11 @@ func (e *estimator) reported(loss float64, _ time.Time) {
 }
 
 // limit takes what the viewer estimates itself.
-func (e *estimator) limit(bitrate float64, now time.Time) { e.cap, e.capAt = bitrate, now }
+func (e *estimator) limit(bitrate float64, now time.Time) {
+	if bitrate > 0 && bitrate < maxBitrate { // what is no number is not taken either
+		e.cap, e.capAt = bitrate, now
+	}
+}
 
 // bitrate is the estimate in bits a second; 0 if it is not known.
 func (e *estimator) bitrate(now time.Time) int64 {
