@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +23,8 @@ import (
 type ladder struct {
 	name  string
 	asked atomic.Int64
+	once  sync.Once
+	first chan struct{} // closed when it is asked for first
 }
 
 func (l *ladder) Offers(string) []media.Offer { return nil }
@@ -31,6 +34,7 @@ func (l *ladder) Want(_, rendition string) error {
 		return fault.New(fault.NotFound, "make rendition", rendition, "there is no such rung", "")
 	}
 	l.asked.Add(1)
+	l.once.Do(func() { close(l.first) })
 	return nil
 }
 
@@ -50,9 +54,7 @@ func TestRungsAreMadeForTheLoop(t *testing.T) {
 		defer close(done)
 		c.measure(t)
 	}()
-	for b.waiting(t) < 1 {
-		time.Sleep(time.Millisecond) // until it has been read
-	}
+	<-b.ladder.first
 	stream, _ := b.hub.Stream(streamID)
 	to, err := stream.Derive("360p", hub.DeriveOptions{})
 	if err != nil {

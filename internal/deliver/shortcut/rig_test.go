@@ -61,6 +61,7 @@ func newBroadcast(t testing.TB) *broadcast {
 	cfg.KeepEnded = time.Hour
 	b := &broadcast{hub: h, packer: pack.New(cfg, h, quiet, prometheus.NewRegistry())}
 	b.reg = prometheus.NewRegistry()
+	b.ladder.first = make(chan struct{})
 	b.handler = hls.NewHandler(hls.DefaultConfig(), b.packer, directory{}, &b.ladder, audience.New(hls.DefaultConfig().Audience()), quiet, b.reg)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
