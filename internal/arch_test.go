@@ -49,9 +49,10 @@ var allowed = map[string][]string{
 	"transcode":    {"ffmpeg", "hub", "media", "media/bitstream", "event", "fault"},
 	// What delivers segments counts its viewers in one way.
 	"deliver/audience": {"fault"},
-	"deliver/hls":      {"deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
-	"deliver/dash":     {"deliver/pack", "deliver/audience", "hub", "media", "media/fmp4", "event", "fault"},
-	"deliver/images":   {"deliver/pack", "ffmpeg", "hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
+	"deliver/reply":    {"fault"},
+	"deliver/hls":      {"deliver/reply", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
+	"deliver/dash":     {"deliver/reply", "deliver/pack", "deliver/audience", "hub", "media", "media/fmp4", "event", "fault"},
+	"deliver/images":   {"deliver/reply", "deliver/pack", "ffmpeg", "hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
 	// The hub and what it needs are for its tests, which compare it with net/http.
 	"deliver/shortcut": {"deliver/hls", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
 	"deliver/play":     {"hub", "media", "event", "fault"},

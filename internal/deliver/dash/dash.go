@@ -32,6 +32,7 @@ import (
 
 	"onair/internal/deliver/audience"
 	"onair/internal/deliver/pack"
+	"onair/internal/deliver/reply"
 	"onair/internal/fault"
 	"onair/internal/media"
 )
@@ -168,7 +169,7 @@ func (h *Handler) manifest(a *answer, s *pack.Stream, t target) {
 	if t.file == replayName && now.replay != nil {
 		text = now.replay
 	}
-	if acceptsGzip(a.r.Header.Get("Accept-Encoding")) {
+	if reply.AcceptsGzip(a.r.Header.Get("Accept-Encoding")) {
 		a.manifest(text.compressed(), true)
 	} else {
 		a.manifest(&text.body, false)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"onair/internal/deliver/reply"
 	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/media"
@@ -280,7 +281,7 @@ func FuzzPath(f *testing.F) {
 		if !ok {
 			return
 		}
-		if !wellFormed(p.id) || p.session != "" && !wellFormed(p.session) || len(p.file) > maxName {
+		if !reply.WellFormed(p.id) || p.session != "" && !reply.WellFormed(p.session) || len(p.file) > reply.MaxName {
 			t.Errorf("%q is %+v", path, p)
 		}
 		if stem, number, ok := parseFile(p.file); ok && number >= 0 && p.file != stem+"-"+itoa(number)+segmentExt {

@@ -1,6 +1,10 @@
 package dash
 
-import "strings"
+import (
+	"strings"
+
+	"onair/internal/deliver/reply"
+)
 
 // target is what a path below /dash/ names.
 type target struct {
@@ -17,7 +21,6 @@ const (
 	// replayName is the manifest for who comes after the end: its time begins at 0, while
 	// who has been there goes on with the time that was.
 	replayName = "replay.mpd"
-	maxName    = 64
 )
 
 // parsePath takes a path apart. It allocates nothing.
@@ -27,14 +30,14 @@ func parsePath(path string) (t target, ok bool) {
 		return t, false
 	}
 	t.id, rest, ok = strings.Cut(rest, "/")
-	if !ok || !wellFormed(t.id) {
+	if !ok || !reply.WellFormed(t.id) {
 		return t, false
 	}
 	if rest == manifestName {
 		return t, true
 	}
 	t.session, rest, ok = strings.Cut(rest, "/")
-	if !ok || !wellFormed(t.session) {
+	if !ok || !reply.WellFormed(t.session) {
 		return t, false
 	}
 	if rest == manifestName || rest == replayName {
@@ -47,21 +50,7 @@ func parsePath(path string) (t target, ok bool) {
 		// ffmpeg does, has no session.
 		t.session, t.rendition, t.file = "", t.session, rest
 	}
-	return t, wellFormed(t.rendition) && len(t.file) <= maxName && t.file != ""
-}
-
-// wellFormed reports whether a path segment can be an id, a session or a rendition.
-func wellFormed(s string) bool {
-	if s == "" || len(s) > maxName {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
+	return t, reply.WellFormed(t.rendition) && len(t.file) <= reply.MaxName && t.file != ""
 }
 
 // Names of media are made of that of their initialization section without its extension,
@@ -105,19 +94,4 @@ func decimal(s string) (v int64, ok bool) {
 		v = v*10 + int64(s[i]-'0')
 	}
 	return v, true
-}
-
-// acceptsGzip reads an Accept-Encoding header. It allocates nothing.
-func acceptsGzip(header string) bool {
-	for header != "" {
-		var item string
-		item, header, _ = strings.Cut(header, ",")
-		coding, params, _ := strings.Cut(item, ";")
-		if coding = strings.TrimSpace(coding); coding != "gzip" && coding != "*" {
-			continue
-		}
-		q := strings.TrimSpace(params)
-		return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
-	}
-	return false
 }

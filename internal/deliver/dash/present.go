@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"onair/internal/deliver/pack"
+	"onair/internal/deliver/reply"
 	"onair/internal/media"
 )
 
@@ -171,7 +172,7 @@ func gather(s *pack.Stream, offers []media.Offer, refused func(name string) bool
 	}
 	for _, o := range offers {
 		name := o.Track.Rendition
-		if o.Listed && wellFormed(name) && !slices.ContainsFunc(list, func(l listing) bool { return l.name == name }) {
+		if o.Listed && reply.WellFormed(name) && !slices.ContainsFunc(list, func(l listing) bool { return l.name == name }) {
 			list = append(list, listing{name: name, track: o.Track, rate: o.Track.FrameRate, peak: o.Peak, derived: true, refused: refused(name)})
 		}
 	}

@@ -1,13 +1,13 @@
 package dash
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"onair/internal/deliver/reply"
 	"onair/internal/fault"
 )
 
@@ -133,11 +133,7 @@ type problem struct {
 }
 
 func newProblem(status int, code fault.Kind, detail string) *problem {
-	text, _ := json.Marshal(map[string]any{ // strings and a number: cannot fail
-		"type": "about:blank", "title": http.StatusText(status), "status": status,
-		"code": string(code), "detail": detail,
-	})
-	return &problem{status: status, retry: status == http.StatusServiceUnavailable, body: newBody(text)}
+	return &problem{status: status, retry: status == http.StatusServiceUnavailable, body: newBody(reply.Problem(status, code, detail))}
 }
 
 // The problems that need no details.
@@ -150,23 +146,9 @@ var (
 	problemBusy      = newProblem(http.StatusServiceUnavailable, fault.Unavailable, "The segment has not begun yet, or too many viewers wait for it. Reload the manifest.")
 )
 
-var statusOf = map[fault.Kind]int{
-	fault.Invalid: http.StatusBadRequest, fault.Unauthorized: http.StatusUnauthorized,
-	fault.Forbidden: http.StatusForbidden, fault.NotFound: http.StatusNotFound,
-	fault.Conflict: http.StatusConflict, fault.Disabled: http.StatusForbidden,
-	fault.Unsupported: http.StatusNotImplemented, fault.TooLarge: http.StatusRequestEntityTooLarge,
-	fault.TooMany: http.StatusTooManyRequests, fault.Timeout: http.StatusGatewayTimeout,
-	fault.Unavailable: http.StatusServiceUnavailable,
-}
-
 // problemOf makes a problem of an error from outside. What is not a fault is not told.
 func problemOf(err error) *problem {
-	kind := fault.KindOf(err)
-	status, ok := statusOf[kind]
-	if !ok {
-		return newProblem(http.StatusInternalServerError, fault.Internal, "Something went wrong in the server; its log tells more.")
-	}
-	return newProblem(status, kind, err.Error())
+	return newProblem(reply.Of(err))
 }
 
 type metrics struct {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"onair/internal/deliver/reply"
 )
 
 func FuzzParsePath(f *testing.F) {
@@ -68,7 +70,7 @@ func TestBombs(t *testing.T) {
 		parsePath("/hls/" + "a/" + "b/c/d")
 		parseDirectives("_HLS_msn=5&_HLS_part=3&_HLS_skip=YES")
 		parseRange("bytes=5-", 100)
-		acceptsGzip("gzip, deflate, br")
+		reply.AcceptsGzip("gzip, deflate, br")
 	})
 	if allocs != 0 {
 		t.Errorf("parsing allocates %v times", allocs)
@@ -84,7 +86,7 @@ func TestBombs(t *testing.T) {
 	parsePath("/hls/" + long + "/index.m3u8")
 	parseRange("bytes="+long+"-"+long, 5)
 	parseRange("bytes="+strings.Repeat("0-0,", 1<<18), 5)
-	acceptsGzip(strings.Repeat("br;q=0.5,", 1<<17))
+	reply.AcceptsGzip(strings.Repeat("br;q=0.5,", 1<<17))
 	if d := time.Since(begin); d > 2*time.Second {
 		t.Errorf("bombs took %v", d)
 	}

@@ -25,6 +25,7 @@ import (
 
 	"onair/internal/deliver/audience"
 	"onair/internal/deliver/pack"
+	"onair/internal/deliver/reply"
 	"onair/internal/fault"
 	"onair/internal/media"
 )
@@ -150,7 +151,7 @@ func (h *Handler) multivariant(ctx context.Context, req Request, a *Answer, s *p
 		return a.problem(problemIdle) // it ended before there was anything to see
 	}
 	text := appendMultivariant(make([]byte, 0, 2048), s, h.offers(s), audience.NewSession())
-	zip := acceptsGzip(req.AcceptEncoding)
+	zip := reply.AcceptsGzip(req.AcceptEncoding)
 	if zip {
 		text = compress(text)
 	}
@@ -235,7 +236,7 @@ func (h *Handler) media(ctx context.Context, req Request, a *Answer, s *pack.Str
 		}
 		crowd.See(t.session, time.Now())
 	}
-	zip := acceptsGzip(req.AcceptEncoding)
+	zip := reply.AcceptsGzip(req.AcceptEncoding)
 	form := 0
 	if d.skip {
 		form = formDelta

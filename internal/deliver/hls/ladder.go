@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"onair/internal/deliver/pack"
+	"onair/internal/deliver/reply"
 	"onair/internal/fault"
 	"onair/internal/media"
 )
@@ -36,7 +37,7 @@ func (h *Handler) offers(s *pack.Stream) (list []media.Offer) {
 		return nil
 	}
 	for _, o := range h.ladder.Offers(s.Name()) {
-		if !o.Listed || o.Track == nil || !wellFormed(o.Track.Rendition) {
+		if !o.Listed || o.Track == nil || !reply.WellFormed(o.Track.Rendition) {
 			continue
 		}
 		if r, ok := s.Rendition(o.Track.Rendition); ok && !r.Derived() {
@@ -167,6 +168,6 @@ func (h *Handler) frames(ctx context.Context, req Request, a *Answer, s *pack.St
 	if !h.viewers.Of(s).See(t.session, time.Now()) {
 		h.m.uncounted.Inc()
 	}
-	zip := acceptsGzip(req.AcceptEncoding)
+	zip := reply.AcceptsGzip(req.AcceptEncoding)
 	return a.playlist(kindPlaylist, playlist(s, r, r.Snapshot(), formFrames, zip), zip, cacheRevalidate)
 }

@@ -3,6 +3,8 @@ package hls
 import (
 	"math"
 	"strings"
+
+	"onair/internal/deliver/reply"
 )
 
 // target is what a path below /hls/ names.
@@ -17,7 +19,6 @@ const (
 	prefix       = "/hls/"
 	playlistName = "index.m3u8"
 	framesName   = "iframes.m3u8"
-	maxName      = 64
 )
 
 // parsePath takes a path apart. It allocates nothing.
@@ -27,32 +28,18 @@ func parsePath(path string) (t target, ok bool) {
 		return t, false
 	}
 	t.id, rest, ok = strings.Cut(rest, "/")
-	if !ok || !wellFormed(t.id) {
+	if !ok || !reply.WellFormed(t.id) {
 		return t, false
 	}
 	if rest == playlistName {
 		return t, true
 	}
 	t.session, rest, ok = strings.Cut(rest, "/")
-	if !ok || !wellFormed(t.session) {
+	if !ok || !reply.WellFormed(t.session) {
 		return t, false
 	}
 	t.rendition, t.file, ok = strings.Cut(rest, "/")
-	return t, ok && wellFormed(t.rendition) && len(t.file) <= maxName && t.file != ""
-}
-
-// wellFormed reports whether a path segment can be an id, a session or a rendition.
-func wellFormed(s string) bool {
-	if s == "" || len(s) > maxName {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
+	return t, ok && reply.WellFormed(t.rendition) && len(t.file) <= reply.MaxName && t.file != ""
 }
 
 // directives are the delivery directives of a query (RFC 8216bis, section 6.2.5).
@@ -152,19 +139,4 @@ func saturated(s string) (v int64) {
 		v = v*10 + d
 	}
 	return v
-}
-
-// acceptsGzip reads an Accept-Encoding header. It allocates nothing.
-func acceptsGzip(header string) bool {
-	for header != "" {
-		var item string
-		item, header, _ = strings.Cut(header, ",")
-		coding, params, _ := strings.Cut(item, ";")
-		if coding = strings.TrimSpace(coding); coding != "gzip" && coding != "*" {
-			continue
-		}
-		q := strings.TrimSpace(params)
-		return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
-	}
-	return false
 }

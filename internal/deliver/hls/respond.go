@@ -1,13 +1,13 @@
 package hls
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"onair/internal/deliver/pack"
+	"onair/internal/deliver/reply"
 	"onair/internal/fault"
 )
 
@@ -76,11 +76,7 @@ type problem struct {
 }
 
 func newProblem(status int, code fault.Kind, detail string) *problem {
-	text, _ := json.Marshal(map[string]any{ // strings and a number: cannot fail
-		"type": "about:blank", "title": http.StatusText(status), "status": status,
-		"code": string(code), "detail": detail,
-	})
-	p := &problem{status: status, body: newBody(text)}
+	p := &problem{status: status, body: newBody(reply.Problem(status, code, detail))}
 	if status == http.StatusServiceUnavailable {
 		p.retry = oneSecond
 	}
@@ -102,23 +98,9 @@ var (
 	problemRange     = newProblem(http.StatusRequestedRangeNotSatisfiable, fault.Invalid, "The range begins after the end of the resource.")
 )
 
-var statusOf = map[fault.Kind]int{
-	fault.Invalid: http.StatusBadRequest, fault.Unauthorized: http.StatusUnauthorized,
-	fault.Forbidden: http.StatusForbidden, fault.NotFound: http.StatusNotFound,
-	fault.Conflict: http.StatusConflict, fault.Disabled: http.StatusForbidden,
-	fault.Unsupported: http.StatusNotImplemented, fault.TooLarge: http.StatusRequestEntityTooLarge,
-	fault.TooMany: http.StatusTooManyRequests, fault.Timeout: http.StatusGatewayTimeout,
-	fault.Unavailable: http.StatusServiceUnavailable,
-}
-
 // problemOf makes a problem of an error from outside. What is not a fault is not told.
 func problemOf(err error) *problem {
-	kind := fault.KindOf(err)
-	status, ok := statusOf[kind]
-	if !ok {
-		return newProblem(http.StatusInternalServerError, fault.Internal, "Something went wrong in the server; its log tells more.")
-	}
-	return newProblem(status, kind, err.Error())
+	return newProblem(reply.Of(err))
 }
 
 // metrics are made with all their labels, so that counting a request is one addition.

@@ -29,6 +29,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"onair/internal/deliver/pack"
+	"onair/internal/deliver/reply"
 	"onair/internal/fault"
 	"onair/internal/ffmpeg"
 	"onair/internal/media"
@@ -97,7 +98,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) find(a *answer) {
 	rest, ok := strings.CutPrefix(a.r.URL.Path, prefix)
 	id, name, whole := strings.Cut(rest, "/")
-	if !ok || !whole || !wellFormed(id) {
+	if !ok || !whole || !reply.WellFormed(id) {
 		a.nothing()
 		return
 	}
@@ -135,20 +136,6 @@ func (h *Handler) stream(ctx context.Context, id string) (*pack.Stream, error) {
 		return nil, fault.New(fault.NotFound, "show", id, "the stream is not live at the moment", "Ask again when it is.")
 	}
 	return s, nil
-}
-
-// wellFormed reports whether a path segment can be a playback id.
-func wellFormed(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 // parseWidth reads what a query asks for.

@@ -1,13 +1,13 @@
 package images
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"onair/internal/deliver/reply"
 	"onair/internal/fault"
 )
 
@@ -68,44 +68,28 @@ func (a *answer) nothing() {
 	a.fail(http.StatusNotFound, fault.NotFound, "There is nothing under this address. A stream's picture is at /images/{playback id}/thumbnail.jpg.")
 }
 
-var statusOf = map[fault.Kind]int{
-	fault.Invalid: http.StatusBadRequest, fault.Unauthorized: http.StatusUnauthorized,
-	fault.Forbidden: http.StatusForbidden, fault.NotFound: http.StatusNotFound,
-	fault.Conflict: http.StatusConflict, fault.Disabled: http.StatusForbidden,
-	fault.Unsupported: http.StatusNotImplemented, fault.TooLarge: http.StatusRequestEntityTooLarge,
-	fault.TooMany: http.StatusTooManyRequests, fault.Timeout: http.StatusGatewayTimeout,
-	fault.Unavailable: http.StatusServiceUnavailable,
-}
-
 // problem sends an error, if there is still somebody to get it. What is not a fault is not
 // told.
 func (a *answer) problem(err error) {
 	if a.r.Context().Err() != nil {
 		return
 	}
-	kind := fault.KindOf(err)
-	status, ok := statusOf[kind]
-	if !ok {
+	status, code, detail := reply.Of(err)
+	if status == http.StatusInternalServerError {
 		a.h.log.Error("picture not served", "error", err)
-		a.fail(http.StatusInternalServerError, fault.Internal, "Something went wrong in the server; its log tells more.")
-		return
 	}
-	a.fail(status, kind, err.Error())
+	a.fail(status, code, detail)
 }
 
 // fail sends RFC 9457 problem details.
 func (a *answer) fail(status int, code fault.Kind, detail string) {
-	text, _ := json.Marshal(map[string]any{ // strings and a number: cannot fail
-		"type": "about:blank", "title": http.StatusText(status), "status": status,
-		"code": string(code), "detail": detail,
-	})
 	if status == http.StatusMethodNotAllowed {
 		a.w.Header().Set("Allow", "GET, HEAD, OPTIONS")
 	}
 	if status == http.StatusServiceUnavailable {
 		a.w.Header().Set("Retry-After", "1")
 	}
-	a.send(status, "application/problem+json", "no-store", text)
+	a.send(status, "application/problem+json", "no-store", reply.Problem(status, code, detail))
 }
 
 type metrics struct {

@@ -1,0 +1,88 @@
+// Package reply is what the handlers of HLS, DASH and pictures have in common: how they
+// read the names and headers of a request, and how they tell viewers of an error.
+package reply
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"onair/internal/fault"
+)
+
+// MaxName bounds a segment of a path, in bytes.
+const MaxName = 64
+
+// WellFormed reports whether a path segment can be an id, a session or a rendition.
+func WellFormed(s string) bool {
+	if s == "" || len(s) > MaxName {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// AcceptsGzip reads an Accept-Encoding header. It allocates nothing.
+func AcceptsGzip(header string) bool {
+	for header != "" {
+		var item string
+		item, header, _ = strings.Cut(header, ",")
+		coding, params, _ := strings.Cut(item, ";")
+		if coding = strings.TrimSpace(coding); coding != "gzip" && coding != "*" {
+			continue
+		}
+		q := strings.TrimSpace(params)
+		return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
+	}
+	return false
+}
+
+// Problem is the text of an error as viewers get it: RFC 9457 problem details.
+func Problem(status int, code fault.Kind, detail string) []byte {
+	text, _ := json.Marshal(map[string]any{ // strings and a number: cannot fail
+		"type": "about:blank", "title": http.StatusText(status), "status": status,
+		"code": string(code), "detail": detail,
+	})
+	return text
+}
+
+// Of tells what Problem is to say of an error. What is not a fault is not told.
+func Of(err error) (status int, code fault.Kind, detail string) {
+	code = fault.KindOf(err)
+	if status = statusOf(code); status == http.StatusInternalServerError {
+		return status, fault.Internal, "Something went wrong in the server; its log tells more."
+	}
+	return status, code, err.Error()
+}
+
+func statusOf(code fault.Kind) int {
+	switch code {
+	case fault.Invalid:
+		return http.StatusBadRequest
+	case fault.Unauthorized:
+		return http.StatusUnauthorized
+	case fault.Forbidden, fault.Disabled:
+		return http.StatusForbidden
+	case fault.NotFound:
+		return http.StatusNotFound
+	case fault.Conflict:
+		return http.StatusConflict
+	case fault.Unsupported:
+		return http.StatusNotImplemented
+	case fault.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case fault.TooMany:
+		return http.StatusTooManyRequests
+	case fault.Timeout:
+		return http.StatusGatewayTimeout
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
