@@ -45,18 +45,15 @@ type Server struct {
 	hosts   *hosts
 	links   []string
 
-	mu          sync.Mutex
-	cert        *certificate
-	handler     Handler         // nil while Run does not run
-	ctx         context.Context // of the sessions
-	serving     sync.WaitGroup
-	n           int
-	from        map[netip.Prefix]int
-	sessions    map[string]*PublishRequest // by the id in their URL
-	viewers     int
-	viewersFrom map[netip.Prefix]int
-	plays       map[string]*PlayRequest // by the id in their URL
-	closed      sync.Once
+	mu                  sync.Mutex
+	cert                *certificate
+	handler             Handler         // nil while Run does not run
+	ctx                 context.Context // of the sessions
+	serving             sync.WaitGroup
+	publishers, viewers *crowd
+	sessions            map[string]*PublishRequest // by the id in their URL
+	plays               map[string]*PlayRequest    // by the id in their URL
+	closed              sync.Once
 }
 
 // New opens the UDP and the TCP port of cfg. Media is taken while Run is running.
@@ -64,12 +61,12 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: log, from: map[netip.Prefix]int{}, sessions: map[string]*PublishRequest{},
-		viewersFrom: map[netip.Prefix]int{}, plays: map[string]*PlayRequest{}}
+	s := &Server{cfg: cfg, log: log, sessions: map[string]*PublishRequest{}, plays: map[string]*PlayRequest{}}
 	var err error
 	if s.metrics, err = newMetrics(reg); err != nil {
 		return nil, err
 	}
+	s.publishers, s.viewers = newPublishers(cfg, s.metrics), newViewers(cfg, s.metrics)
 	for _, server := range cfg.ICEServers {
 		link, err := iceLink(server)
 		if err != nil {
@@ -162,57 +159,6 @@ func (s *Server) all() []*PublishRequest {
 		out = append(out, r)
 	}
 	return out
-}
-
-// enter counts a session; the error says why it is one too many.
-func (s *Server) enter(from netip.Prefix) error {
-	const op = "publish over WebRTC"
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.handler == nil:
-		return fault.New(fault.Unavailable, op, "", "the server is starting or stopping, or WebRTC is switched off", "Try again in a moment")
-	case s.n >= s.cfg.MaxSessions:
-		s.metrics.rejected.WithLabelValues(reasonSessions).Inc()
-		return fault.New(fault.Unavailable, op, "", "the server has as many WebRTC sessions as it takes", "Try again later, or raise webrtc-max-sessions")
-	case s.from[from] >= s.cfg.MaxPerAddress:
-		s.metrics.rejected.WithLabelValues(reasonAddress).Inc()
-		return fault.New(fault.TooMany, op, "", "your address has as many WebRTC sessions as one may have", "Close some, or raise webrtc-max-per-address")
-	}
-	s.n++
-	s.from[from]++
-	s.metrics.sessions.Inc()
-	return nil
-}
-
-func (s *Server) leave(from netip.Prefix) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.n--
-	if s.from[from]--; s.from[from] <= 0 {
-		delete(s.from, from)
-	}
-	s.metrics.sessions.Dec()
-}
-
-// serve hands a request that was entered to the handler, and lets it leave at its end.
-func (s *Server) serve(r *PublishRequest, from netip.Prefix) error {
-	s.mu.Lock()
-	h, ctx := s.handler, s.ctx
-	if h != nil {
-		s.serving.Add(1)
-	}
-	s.mu.Unlock()
-	if h == nil {
-		return fault.New(fault.Unavailable, "publish over WebRTC", "", "the server is stopping", "Try again in a moment")
-	}
-	go func() {
-		defer s.serving.Done()
-		defer s.leave(from)
-		h.ServePublish(ctx, r)
-		r.finish()
-	}()
-	return nil
 }
 
 // register makes an accepted session known by the id of its URL.

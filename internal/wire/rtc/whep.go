@@ -1,8 +1,8 @@
 package rtc
 
 import (
+	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -123,7 +123,7 @@ func (s *Server) postPlay(w http.ResponseWriter, hr *http.Request, playback stri
 		token, viaBearer = hr.URL.Query().Get("token"), false
 	}
 	from := prefixOf(hr.RemoteAddr)
-	if err := s.enterPlay(from); err != nil {
+	if err := s.enter(s.viewers, from); err != nil {
 		problem(w, err)
 		return
 	}
@@ -133,15 +133,18 @@ func (s *Server) postPlay(w http.ResponseWriter, hr *http.Request, playback stri
 		o, err = parsePlayOffer(body)
 	}
 	if err != nil {
-		s.leavePlay(from)
+		s.leave(s.viewers, from)
 		s.metrics.rejected.WithLabelValues(reasonOffer).Inc()
 		problem(w, err)
 		return
 	}
 	r := s.newPlay(playback, token, viaBearer, peerAddr(hr), printable(hr.UserAgent(), maxEncoder), o)
 	r.interactive = hr.URL.Query().Get("interactive") == "true"
-	if err := s.servePlay(r, from); err != nil {
-		s.leavePlay(from)
+	if err := s.serve(s.viewers, from, func(ctx context.Context, h Handler) {
+		h.ServePlay(ctx, r)
+		r.Close(nil)
+		<-r.done
+	}); err != nil {
 		problem(w, err)
 		return
 	}
@@ -184,12 +187,8 @@ func (s *Server) authorisedPlay(r *http.Request, id string) (*PlayRequest, error
 	if q == nil {
 		return nil, noPlay()
 	}
-	token := bearer(r)
-	switch {
-	case token == "" && q.bearer:
-		return nil, fault.New(fault.Unauthorized, "change a WHEP session", "", "the bearer token is missing", "Send the one that the session was made with")
-	case token != "" && subtle.ConstantTimeCompare([]byte(token), []byte(q.token)) != 1:
-		return nil, fault.New(fault.Forbidden, "change a WHEP session", "", "the bearer token is another one", "Send the one that the session was made with")
+	if err := mayChange(r, "change a WHEP session", q.token, q.bearer); err != nil {
+		return nil, err
 	}
 	return q, nil
 }

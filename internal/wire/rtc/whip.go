@@ -2,7 +2,6 @@ package rtc
 
 import (
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -157,34 +156,26 @@ func (s *Server) post(w http.ResponseWriter, hr *http.Request, t target) {
 		return
 	}
 	from := prefixOf(hr.RemoteAddr)
-	if err := s.enter(from); err != nil {
+	if err := s.enter(s.publishers, from); err != nil {
 		problem(w, err)
 		return
-	}
-	left := false
-	leave := func() {
-		if !left {
-			left = true
-			s.leave(from)
-		}
 	}
 	body, err := read(w, hr, typeSDP, maxOffer)
-	if err != nil {
-		leave()
-		s.metrics.rejected.WithLabelValues(reasonOffer).Inc()
-		problem(w, err)
-		return
+	var o *offer
+	if err == nil {
+		o, err = parseOffer(body, s.cfg.Codecs)
 	}
-	o, err := parseOffer(body, s.cfg.Codecs)
 	if err != nil {
-		leave()
+		s.leave(s.publishers, from)
 		s.metrics.rejected.WithLabelValues(reasonOffer).Inc()
 		problem(w, err)
 		return
 	}
 	r := s.newRequest(key, viaBearer, t.backup, peerAddr(hr), printable(hr.UserAgent(), maxEncoder), o)
-	if err := s.serve(r, from); err != nil {
-		leave()
+	if err := s.serve(s.publishers, from, func(ctx context.Context, h Handler) {
+		h.ServePublish(ctx, r)
+		r.finish()
+	}); err != nil {
 		problem(w, err)
 		return
 	}
@@ -227,19 +218,14 @@ func noSession() error {
 	return fault.New(fault.NotFound, "use a WHIP session", "", "it has ended, or never was", "POST a new offer")
 }
 
-// authorised finds a session for whoever may change it: its URL is a secret that only its
-// maker knows, and who made it with a token has to show that as well.
+// authorised finds a session for whoever may change it.
 func (s *Server) authorised(r *http.Request, id string) (*PublishRequest, error) {
 	q := s.session(id)
 	if q == nil {
 		return nil, noSession()
 	}
-	token := bearer(r)
-	switch {
-	case token == "" && q.bearer:
-		return nil, fault.New(fault.Unauthorized, "change a WHIP session", "", "the bearer token is missing", "Send the one that the session was made with")
-	case token != "" && subtle.ConstantTimeCompare([]byte(token), []byte(q.key)) != 1:
-		return nil, fault.New(fault.Forbidden, "change a WHIP session", "", "the bearer token is another one", "Send the one that the session was made with")
+	if err := mayChange(r, "change a WHIP session", q.key, q.bearer); err != nil {
+		return nil, err
 	}
 	return q, nil
 }
