@@ -2,10 +2,9 @@
 // which renditions were shown in each of the three phases, and for how long at most the
 // player waited for data in each. Pictures that a busy machine shows late are no such wait.
 // node ladder.mjs --player hls|shaka|dash --url URL --narrow KBIT [--wide S --narrowFor S --again S]
-import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { flags, launch } from "./chromium.mjs";
+import { flags, launch, serve } from "./chromium.mjs";
 
 // "again" is the most: it ends when the first phase's rendition has been shown for three seconds.
 const { player, url, narrow, wide = 12, narrowFor = 20, again = 90 } = flags();
@@ -97,15 +96,7 @@ const files = {
     ${start[player]}`,
   ],
 };
-const server = createServer((req, res) => {
-  const file = files[req.url];
-  if (!file) {
-    res.writeHead(404).end();
-    return;
-  }
-  res.writeHead(200, { "content-type": file[0] }).end(file[1]);
-}).listen(0, "127.0.0.1");
-await new Promise((resolve) => server.once("listening", resolve));
+const server = await serve(files);
 
 const browser = await launch();
 try {

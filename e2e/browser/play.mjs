@@ -1,10 +1,9 @@
 // Plays one stream in Chromium with hls.js, Shaka or dash.js and prints what happened as JSON.
 // node play.mjs --player hls|shaka|dash --url URL --seconds N [--audio-only yes] [--start KBIT]
 // With --start dash.js takes the rendition of that bit rate, and no other by itself.
-import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { flags, launch } from "./chromium.mjs";
+import { flags, launch, serve } from "./chromium.mjs";
 
 const { player, url, seconds, "audio-only": audioOnly, start: rate = "" } = flags();
 const require = createRequire(import.meta.url);
@@ -81,15 +80,7 @@ const files = {
   "/clock.js": ["text/javascript", readFileSync(new URL("./clock.js", import.meta.url))],
   "/start.js": ["text/javascript", `const URL_ = ${JSON.stringify(url)}, RATE_ = ${Number(rate)};${start[player]}`],
 };
-const server = createServer((req, res) => {
-  const file = files[req.url];
-  if (!file) {
-    res.writeHead(404).end();
-    return;
-  }
-  res.writeHead(200, { "content-type": file[0] }).end(file[1]);
-}).listen(0, "127.0.0.1");
-await new Promise((resolve) => server.once("listening", resolve));
+const server = await serve(files);
 
 const browser = await launch();
 try {

@@ -3,10 +3,9 @@
 // node reconnect.mjs --url PLAYLIST [--page WATCH_PAGE] --settings default|documented
 //
 // Each player's frames are [wall clock, media time, clock in the picture or null, width].
-import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { flags, launch } from "./chromium.mjs";
+import { flags, launch, serve } from "./chromium.mjs";
 
 const { url, page: watch, settings } = flags();
 const require = createRequire(import.meta.url);
@@ -93,15 +92,7 @@ const files = {
   "/clock.js": ["text/javascript", clock],
   "/start.js": ["text/javascript", start],
 };
-const server = createServer((req, res) => {
-  const file = files[req.url];
-  if (!file) {
-    res.writeHead(404).end();
-    return;
-  }
-  res.writeHead(200, { "content-type": file[0] }).end(file[1]);
-}).listen(0, "127.0.0.1");
-await new Promise((resolve) => server.once("listening", resolve));
+const server = await serve(files);
 
 const collect = () =>
   Object.fromEntries(
