@@ -391,54 +391,48 @@ func TestRealPictures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, tool)
-	defer r.close()
-	r.publish(media.LatencyLow)
-	source := fmp4.NewReader(bytes.NewReader(clip))
-	begin := time.Now().Add(-13 * time.Second)
-	for {
-		p, err := source.ReadPacket(t.Context())
-		if err == io.EOF {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, tool)
+		defer r.close()
+		r.publish(media.LatencyLow)
+		source := fmp4.NewReader(bytes.NewReader(clip))
+		begin := time.Now().Add(-13 * time.Second)
+		for {
+			p, err := source.ReadPacket(t.Context())
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Arrival = begin.Add(p.Track.Duration(p.DTS))
+			if err := r.pub.WritePacket(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err != nil {
-			t.Fatal(err)
+		synctest.Wait()   // the packer has seen the stream
+		r.pub.End(io.EOF) // so that all of it is packaged
+		synctest.Wait()
+		colour := func(data []byte, x, y int) string {
+			m, err := jpeg.Decode(bytes.NewReader(data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			red, _, blue, _ := m.At(x, y).RGBA()
+			return map[bool]string{true: "red", false: "blue"}[red > blue]
 		}
-		p.Arrival = begin.Add(p.Track.Duration(p.DTS))
-		if err := r.pub.WritePacket(t.Context(), p); err != nil {
-			t.Fatal(err)
+		w := r.get("thumbnail.jpg?width=160")
+		if w.Code != 200 || colour(w.Body.Bytes(), 80, 45) != "blue" {
+			t.Errorf("thumbnail: %d", w.Code)
 		}
-	}
-	r.pub.End(io.EOF) // so that all of it is packaged
-	for {
-		if s, ok := r.packer.Stream(streamID); ok && s.Ended() {
-			break
+		w = r.get("storyboard.vtt")
+		cues := cue.FindAllStringSubmatch(w.Body.String(), -1)
+		if len(cues) < 5 {
+			t.Fatalf("%d cues in\n%s", len(cues), w.Body)
 		}
-		select {
-		case <-time.After(5 * time.Millisecond): // until the packer has seen it
-		case <-t.Context().Done():
-			t.Fatal("the packer does not end")
+		sheet := r.get(cues[0][5]).Body.Bytes()
+		if colour(sheet, 80, 45) != "red" || colour(sheet, 160*(len(cues)-1)+80, 45) != "blue" {
+			t.Errorf("the sheet shows other colours")
 		}
-	}
-	colour := func(data []byte, x, y int) string {
-		m, err := jpeg.Decode(bytes.NewReader(data))
-		if err != nil {
-			t.Fatal(err)
-		}
-		red, _, blue, _ := m.At(x, y).RGBA()
-		return map[bool]string{true: "red", false: "blue"}[red > blue]
-	}
-	w := r.get("thumbnail.jpg?width=160")
-	if w.Code != 200 || colour(w.Body.Bytes(), 80, 45) != "blue" {
-		t.Errorf("thumbnail: %d", w.Code)
-	}
-	w = r.get("storyboard.vtt")
-	cues := cue.FindAllStringSubmatch(w.Body.String(), -1)
-	if len(cues) < 5 {
-		t.Fatalf("%d cues in\n%s", len(cues), w.Body)
-	}
-	sheet := r.get(cues[0][5]).Body.Bytes()
-	if colour(sheet, 80, 45) != "red" || colour(sheet, 160*(len(cues)-1)+80, 45) != "blue" {
-		t.Errorf("the sheet shows other colours")
-	}
+	})
 }
