@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func newRealRig(t testing.TB, cfg Config, o mediatest.Options, d time.Duration) 
 			<-s.Ready()
 			return r
 		}
-		time.Sleep(time.Millisecond) // until the packer has seen the stream
+		runtime.Gosched() // until the packer has seen the stream
 	}
 }
 

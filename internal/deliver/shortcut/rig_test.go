@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -111,11 +112,23 @@ func newBroadcast(t testing.TB) *broadcast {
 }
 
 func (b *broadcast) wait(until func(*pack.Stream) bool) {
+	s, ok := b.packer.Stream(streamID)
+	for ; !ok; s, ok = b.packer.Stream(streamID) {
+		runtime.Gosched() // until the packer has seen the stream
+	}
 	for {
-		if s, ok := b.packer.Stream(streamID); ok && until(s) {
+		changed := s.Changed()
+		var next <-chan struct{}
+		if r, ok := s.Rendition("v0"); ok {
+			next = r.Snapshot().Next()
+		}
+		if until(s) {
 			return
 		}
-		time.Sleep(time.Millisecond) // until the packer has come that far
+		select {
+		case <-changed:
+		case <-next:
+		}
 	}
 }
 
