@@ -91,6 +91,7 @@ func ffmpegTo(t *testing.T, format, to string) *publisher {
 // TestControlAddresses publishes to the addresses as the API gives them, and reads the
 // stream's health while it does.
 func TestControlAddresses(t *testing.T) {
+	beside(t)
 	s := start(t)
 	var c controlled
 	if status := s.call("POST", "/v1/live-streams", map[string]any{"srt_passphrase": "correct-horse-battery"}, &c); status != 201 {
@@ -167,6 +168,7 @@ func TestControlAddresses(t *testing.T) {
 // TestControlTargets passes a stream on to a second server, and sees what is wrong with
 // a third that is not there.
 func TestControlTargets(t *testing.T) {
+	beside(t)
 	s, other := start(t, "--allow-private-addresses"), start(t)
 	st, there := s.create("low"), other.create("low")
 	all := "/v1/live-streams/" + st.ID + "/simulcast-targets"
@@ -227,6 +229,7 @@ func TestControlTargets(t *testing.T) {
 
 // TestControlSource fetches a stream from another server.
 func TestControlSource(t *testing.T) {
+	beside(t)
 	s, other := start(t, "--allow-private-addresses"), start(t)
 	there := other.create("low")
 	other.testcard(there, "--size", "320x180", "--bitrate", "300")
@@ -251,6 +254,7 @@ func TestControlSource(t *testing.T) {
 
 // TestControlSourceIsGuarded refuses what the server could reach and its users may not.
 func TestControlSourceIsGuarded(t *testing.T) {
+	beside(t)
 	s, other := start(t), start(t)
 	there := other.create("low")
 	var c controlled

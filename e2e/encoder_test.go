@@ -82,6 +82,7 @@ func TestEncoders(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			beside(t)
 			s := s.in(t)
 			if _, err := exec.LookPath(tt.program); err != nil {
 				t.Fatal(err)

@@ -57,6 +57,7 @@ func postgres(t *testing.T) string {
 
 // TestPostgreSQL runs the store's conformance suite on PostgreSQL, and a server on it.
 func TestPostgreSQL(t *testing.T) {
+	beside(t)
 	url := postgres(t)
 	t.Run("conformance", func(t *testing.T) {
 		cmd := exec.Command("go", "test", "-count", "1", "-v", "-run", "PostgreSQL", "./internal/control/store/...")

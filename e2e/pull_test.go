@@ -44,6 +44,7 @@ func (s *server) waitSource(st stream, status string, limit time.Duration) fetch
 
 // A stream's source is fetched over each protocol, and what arrives can be played.
 func TestPull(t *testing.T) {
+	beside(t)
 	far := start(t)
 	near := start(t, "--allow-private-addresses")
 	origin := far.create("low")
@@ -73,6 +74,7 @@ func TestPull(t *testing.T) {
 
 // A source on demand is fetched when somebody asks for the stream.
 func TestPullOnDemand(t *testing.T) {
+	beside(t)
 	far := start(t)
 	near := start(t, "--allow-private-addresses")
 	origin := far.create("low")
@@ -89,6 +91,7 @@ func TestPullOnDemand(t *testing.T) {
 // Sources that cannot be are explained; those on this machine are not connected to without
 // leave.
 func TestPullFailures(t *testing.T) {
+	beside(t)
 	far, near := start(t), start(t)
 	origin := far.create("low")
 	var st stream

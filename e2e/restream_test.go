@@ -48,6 +48,7 @@ func (s *server) waitTarget(st stream, id, status string, limit time.Duration) r
 // A live stream is sent to another service over RTMP and SRT, which are added and removed
 // meanwhile, and what cannot be reached is tried again and explained.
 func TestRestream(t *testing.T) {
+	beside(t)
 	far := start(t)
 	near := start(t, "--allow-private-addresses")
 	st := near.create("low")
@@ -95,6 +96,7 @@ func TestRestream(t *testing.T) {
 
 // Without leave, a target on this machine is not connected to.
 func TestRestreamIsGuarded(t *testing.T) {
+	beside(t)
 	far, near := start(t), start(t)
 	st, at := near.create("low"), far.create("low")
 	near.testcard(st)

@@ -12,6 +12,7 @@ import (
 
 // TestRTMPS publishes with ffmpeg by way of TLS, and takes the wrong port both ways.
 func TestRTMPS(t *testing.T) {
+	beside(t)
 	pair := selfSigned(t)
 	s := start(t, "--rtmps", "127.0.0.1:0", "--tls-cert", pair.cert, "--tls-key", pair.key)
 	st := s.create("low")

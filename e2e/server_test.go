@@ -27,6 +27,17 @@ import (
 
 const adminToken = "e2e-admin-token-0123456789"
 
+// besides bounds how many tests run at once that wait more than they work.
+var besides = make(chan struct{}, 3)
+
+// beside lets a test run beside a few others that wait more than they work, like itself. It
+// is not for those that look at how late or for how long something happens.
+func beside(t *testing.T) {
+	t.Parallel()
+	besides <- struct{}{}
+	t.Cleanup(func() { <-besides })
+}
+
 // server is one running onair.
 type server struct {
 	t     *testing.T

@@ -89,6 +89,7 @@ func TestSRTThroughABadNetwork(t *testing.T) {
 
 // TestSRTPlay plays with ffmpeg and srt-live-transmit, plain and encrypted.
 func TestSRTPlay(t *testing.T) {
+	beside(t)
 	s := start(t)
 	for _, passphrase := range []string{"", srtPassphrase} {
 		t.Run(fmt.Sprintf("encrypted=%t", passphrase != ""), func(t *testing.T) {
@@ -126,6 +127,7 @@ func wantPictures(t *testing.T, file string, least int) {
 
 // TestSRTCaller sends a stream to listeners, and fetches one from a listener.
 func TestSRTCaller(t *testing.T) {
+	beside(t)
 	s := start(t, "--allow-private-addresses")
 	for _, passphrase := range []string{"", srtPassphrase} {
 		t.Run(fmt.Sprintf("encrypted=%t", passphrase != ""), func(t *testing.T) {
@@ -168,6 +170,7 @@ func TestSRTCaller(t *testing.T) {
 // TestSRTRefusals reads what an encoder is told that comes with the wrong key, without the
 // passphrase, or with the wrong one.
 func TestSRTRefusals(t *testing.T) {
+	beside(t)
 	s := start(t)
 	open, locked := s.create("low"), s.createWith(map[string]any{"srt_passphrase": srtPassphrase})
 	file := filepath.Join(t.TempDir(), "clip.ts")
@@ -198,6 +201,7 @@ func TestSRTRefusals(t *testing.T) {
 
 // TestGStreamerOverSRT lets GStreamer publish a transport stream over SRT.
 func TestGStreamerOverSRT(t *testing.T) {
+	beside(t)
 	s := start(t)
 	st := s.create("low")
 	encode(t, "gst-launch-1.0", strings.Fields("-q videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1 ! "+
