@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures what the ladder of renditions costs and saves: the table of capped constant
-# quality beside fixed bit rates (three generated clips), and the processor time of two
+# quality beside fixed bit rates (generated clips), and the processor time of two
 # rungs through pipes beside an ffmpeg that reads and writes files. Takes some minutes.
 # Usage: scripts/measure-ladder.sh [REPETITIONS OF THE COST]
 set -euo pipefail
