@@ -51,6 +51,11 @@ export const HLS_CONFIG: Partial<HlsConfig> = {
   },
 };
 
+/** Loads hls.js, which is loaded once however often this is called. */
+export function prepareHls(): void {
+  import('hls.js').catch(() => {}); // whoever needs it tries again
+}
+
 /** Plays with hls.js, which is loaded when the first stream is on. */
 export class HlsEngine implements Engine {
   readonly name = 'hls.js';

@@ -1,6 +1,6 @@
 import { el } from './dom';
 import type { Engine, EngineEvents } from './engine';
-import { HlsEngine } from './engine-hls';
+import { HlsEngine, prepareHls } from './engine-hls';
 import { NativeEngine } from './engine-native';
 import { WhepEngine, type WhepEvents } from './engine-whep';
 import { Seat } from './seat';
@@ -66,6 +66,7 @@ export class Playback {
     this.ways = new Ways('RTCPeerConnection' in window, demanded);
     this.stage = new Stage<Seat>({
       open: (way, hidden) => this.open(way, hidden),
+      prepare: () => hasMediaSource() && prepareHls(),
       show: (seat, before) => before && this.show(seat, before),
       trouble: (trouble, detail, wait) => {
         this.ways.failed(trouble, detail, Date.now(), wait);
@@ -166,10 +167,9 @@ export class Playback {
       const all = { ...events, onTrouble };
       return new WhepEngine(seat.video, places.whep, places.hls, all, this.preferredHeight());
     }
-    const w = window as unknown as Record<string, unknown>;
     // ManagedMediaSource works only where the picture cannot go to another device.
-    if (w.ManagedMediaSource) seat.video.disableRemotePlayback = true;
-    return w.ManagedMediaSource || w.MediaSource
+    if ('ManagedMediaSource' in window) seat.video.disableRemotePlayback = true;
+    return hasMediaSource()
       ? new HlsEngine(seat.video, places.hls, events, this.preferredHeight())
       : new NativeEngine(seat.video, places.hls, events);
   }
@@ -210,6 +210,11 @@ export class Playback {
       return -1;
     }
   }
+}
+
+/** Whether this browser plays what a page hands it, piece by piece. */
+function hasMediaSource(): boolean {
+  return 'ManagedMediaSource' in window || 'MediaSource' in window;
 }
 
 function newVideo(): AnyVideo {

@@ -1,5 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { CONNECT_LIMIT, HEAD_START, type Held, KEEP_LAST, PICTURE_LIMIT, Stage } from './stage';
+import {
+  CONNECT_LIMIT,
+  HEAD_START,
+  type Held,
+  KEEP_LAST,
+  PICTURE_LIMIT,
+  PICTURE_START,
+  PREPARE_AFTER,
+  Stage,
+} from './stage';
 import type { Way } from './ways';
 
 class Fake implements Held {
@@ -21,6 +30,7 @@ class Fake implements Held {
 function setup() {
   const opened: Fake[] = [];
   const troubles: string[] = [];
+  const prepared: number[] = [];
   const shows: [Fake, Fake | null][] = [];
   const stage = new Stage<Fake>({
     open: (way, hidden) => {
@@ -28,12 +38,13 @@ function setup() {
       opened.push(f);
       return f;
     },
+    prepare: () => prepared.push(1),
     show: (s, before) => shows.push([s, before]),
     trouble: (t) => troubles.push(t),
   });
   const at = (i: number) => opened[i] as Fake;
   const living = () => opened.filter((f) => !f.gone).map((f) => f.way);
-  return { stage, opened, troubles, shows, at, living };
+  return { stage, opened, troubles, prepared, shows, at, living };
 }
 
 describe('Stage', () => {
@@ -55,7 +66,10 @@ describe('Stage', () => {
   it('shows HTTP within 4 s where WebRTC is blocked, and gives WebRTC up', () => {
     const t = setup();
     t.stage.want('webrtc', 0);
+    t.stage.tick(PREPARE_AFTER - 1);
+    expect(t.prepared).toHaveLength(0);
     t.stage.tick(HEAD_START - 1);
+    expect(t.prepared).toHaveLength(1);
     expect(t.living()).toEqual(['webrtc']);
     t.stage.tick(HEAD_START);
     expect(t.living()).toEqual(['webrtc', 'hls']);
@@ -86,7 +100,10 @@ describe('Stage', () => {
     const t = setup();
     t.stage.want('webrtc', 0);
     t.at(0).up = true;
-    t.stage.tick(HEAD_START);
+    t.stage.tick(PICTURE_START - 1);
+    expect(t.living()).toEqual(['webrtc']);
+    expect(t.prepared).toHaveLength(0);
+    t.stage.tick(PICTURE_START);
     t.stage.firstPicture(t.at(1));
     t.stage.tick(CONNECT_LIMIT + 500);
     expect(t.troubles).toEqual([]);
@@ -101,7 +118,7 @@ describe('Stage', () => {
     const slow = setup();
     slow.stage.want('webrtc', 0);
     slow.at(0).up = true;
-    slow.stage.tick(HEAD_START);
+    slow.stage.tick(PICTURE_START);
     slow.stage.tick(PICTURE_LIMIT);
     expect(slow.troubles).toEqual(['no_picture']);
     expect(slow.living()).toEqual(['hls']);
@@ -173,9 +190,9 @@ describe('Stage', () => {
     const t = setup();
     t.stage.want('webrtc', 0);
     t.at(0).up = true;
-    t.stage.tick(HEAD_START);
+    t.stage.tick(PICTURE_START);
     t.stage.unfit(t.at(1));
-    t.stage.tick(HEAD_START + 250);
+    t.stage.tick(PICTURE_START + 250);
     expect(t.living()).toEqual(['webrtc']);
     expect(t.opened).toHaveLength(2);
   });

@@ -1,7 +1,11 @@
 import type { Trouble, Way } from './ways';
 
-/** WebRTC without a picture for this long (ms) gets company: HTTP is started beside it, unseen. */
-export const HEAD_START = 1500;
+/** WebRTC that is not connected after this time (ms) may need company: what HTTP plays with is loaded. */
+export const PREPARE_AFTER = 400;
+/** WebRTC that is not connected after this time (ms) gets company: HTTP is started beside it, unseen. */
+export const HEAD_START = 800;
+/** One that is connected gets it when it is without a picture for this long (ms). */
+export const PICTURE_START = 1500;
 /** WebRTC that is not connected after this time (ms) is given up. */
 export const CONNECT_LIMIT = 4000;
 /** One that is connected may wait this long (ms) for its picture: an encoder may have to start for it. */
@@ -20,6 +24,8 @@ export interface Held {
 export interface StageHost<S extends Held> {
   /** Starts a way; hidden, while something else is shown. */
   open(way: Way, hidden: boolean): S;
+  /** HTTP may be opened soon. */
+  prepare(): void;
   /** From now on the viewer sees and hears s instead of before. */
   show(s: S, before: S | null): void;
   /** WebRTC did not do. */
@@ -122,8 +128,10 @@ export class Stage<S extends Held> {
         this.failed(slow.held, 'blocked', `not connected after ${CONNECT_LIMIT / 1000} s`, at);
       } else if (age >= PICTURE_LIMIT) {
         this.failed(slow.held, 'no_picture', `no picture after ${PICTURE_LIMIT / 1000} s`, at);
-      } else if (age >= HEAD_START && slow === this.now && !this.next && !this.alone) {
-        this.next = this.begin('hls', true, at);
+      } else if (slow === this.now && !this.next && !this.alone) {
+        const up = slow.held.connected();
+        if (age >= (up ? PICTURE_START : HEAD_START)) this.next = this.begin('hls', true, at);
+        else if (age >= PREPARE_AFTER && !up) this.host.prepare();
       }
     }
     if (this.now?.deadAt != null && this.next && at - this.now.deadAt >= KEEP_LAST)
