@@ -85,9 +85,10 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	n.restore(ctx)
 	crowds := audience.New(cfg.HLS.Audience())
 	viewers := hls.NewHandler(cfg.HLS, n.pack, gate, n.transcode, crowds, n.log, reg)
-
 	manifests := dash.NewHandler(cfg.DASH, n.pack, gate, n.transcode, crowds, n.log, reg)
 	pictures := images.NewHandler(cfg.Images, n.pack, gate, n.tools, n.log, reg)
+	viewers.SetPictures(illustrated{pictures, n.tools})
+	manifests.SetPictures(illustrated{pictures, n.tools})
 
 	watched := streams{n.hub, viewers, n.play, n.realtime}
 	n.pull = pull.New(cfg.Pull, pull.Deps{

@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"onair/internal/deliver/images"
 	"onair/internal/fault"
 	"onair/internal/ffmpeg"
 	"onair/internal/media"
@@ -68,6 +70,22 @@ func (b *toolbox) Formats() []ffmpeg.PictureFormat {
 		return nil
 	}
 	return b.tool.Formats()
+}
+
+// illustrated lists the pictures of segments where they can be made. It does not have
+// ffmpeg looked for: where nothing else needed it yet, no playlist lists pictures.
+type illustrated struct {
+	*images.Handler
+	tools *toolbox
+}
+
+// Picture implements hls.Pictures and dash.Pictures.
+func (i illustrated) Picture(t *media.Track) (width, height, bits int, ok bool) {
+	if tool, _ := i.tools.state(); tool == nil || !slices.Contains(tool.Formats(), ffmpeg.JPEG) {
+		return 0, 0, 0, false
+	}
+	width, height, bits = images.PictureSize(t)
+	return width, height, bits, true
 }
 
 // Picture implements images.Tool.

@@ -65,13 +65,14 @@ func (noLadder) Want(_, rendition string) error {
 
 // Handler serves everything below /dash/.
 type Handler struct {
-	cfg     Config
-	packer  *pack.Packer
-	dir     Directory
-	ladder  Ladder
-	viewers *audience.Audience
-	log     *slog.Logger
-	m       *metrics
+	cfg      Config
+	packer   *pack.Packer
+	dir      Directory
+	ladder   Ladder
+	pictures Pictures // nil: none
+	viewers  *audience.Audience
+	log      *slog.Logger
+	m        *metrics
 }
 
 // NewHandler returns a Handler. ladder is nil if nothing is made of streams; viewers counts
@@ -105,6 +106,9 @@ func (h *Handler) find(a *answer) {
 	t, ok := parsePath(a.r.URL.Path)
 	if !ok {
 		a.problem(problemPath)
+		return
+	}
+	if h.picture(a, t) {
 		return
 	}
 	id, err := h.dir.StreamOf(a.r.Context(), t.id)

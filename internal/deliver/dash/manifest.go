@@ -97,6 +97,9 @@ func (p *presentation) period(now *period, start, zero time.Duration) xmlPeriod 
 		}
 		out.Sets = append(out.Sets, a)
 	}
+	if now.pictures != nil {
+		out.Sets = append(out.Sets, now.pictures.set(start))
+	}
 	return out
 }
 

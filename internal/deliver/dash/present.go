@@ -30,6 +30,8 @@ type period struct {
 	id    string
 	start time.Duration
 	sets  []set
+	// pictures are those of its segments; nil for none.
+	pictures *pictures
 }
 
 // set holds renditions that players may switch between.
@@ -60,6 +62,9 @@ type known struct {
 	borders []border
 	changed time.Time // when listed was to change the last time
 	offers  []media.Offer
+
+	pictures    Pictures // nil: none
+	illustrated bool     // the Period before the first border lists pictures
 }
 
 func (k *known) lists(name string) bool {
@@ -89,6 +94,8 @@ type border struct {
 	start  time.Duration
 	open   bool     // the segment has not begun, so that start is not known
 	listed []string // from here on
+
+	illustrated bool // pictures are listed from here on
 }
 
 const (
@@ -134,6 +141,7 @@ func (k *known) relist(list []listing, lead *listing, next int64, now time.Time)
 		}
 		if b.listed == nil { // where parameters change everything is new
 			b.listed = append([]string{}, names...)
+			b.illustrated = k.illustrates(lead)
 			k.changed = now
 		}
 	}
@@ -144,10 +152,11 @@ func (k *known) relist(list []listing, lead *listing, next int64, now time.Time)
 	switch {
 	case *current == nil:
 		*current = append([]string{}, names...)
+		k.illustrated = k.illustrates(lead)
 	case slices.Equal(*current, names) || !k.changed.IsZero() && now.Sub(k.changed) < changeLists:
 	case len(k.borders) > 0 && k.borders[len(k.borders)-1].open:
 	default:
-		k.borders = append(k.borders, border{number: next, open: true, listed: append([]string{}, names...)})
+		k.borders = append(k.borders, border{number: next, open: true, listed: append([]string{}, names...), illustrated: k.illustrates(lead)})
 		k.changed = now
 	}
 }
@@ -279,7 +288,7 @@ func present(list []listing, parts time.Duration, target time.Duration, k *known
 			spans[i] = rescaled(spans[like], list[like].track, l.track)
 		}
 	}
-	p.divide(list, spans, k, oldest, f.last+1, &f, parts)
+	p.divide(list, at, spans, k, oldest, f.last+1, &f, parts)
 	return p
 }
 
@@ -302,9 +311,10 @@ func (p *presentation) pace(f *forecast, lead *listing, parts, target time.Durat
 // for about each second, and players take whole segments, though in pieces.
 const lateness = time.Second
 
-// divide makes the Periods of the segments from one number to before another.
-func (p *presentation) divide(list []listing, spans [][]span, k *known, from, to int64, f *forecast, parts time.Duration) {
-	id, start, listed := k.first, time.Duration(0), k.listed
+// divide makes the Periods of the segments from one number to before another; lead is the
+// index of the leading rendition.
+func (p *presentation) divide(list []listing, lead int, spans [][]span, k *known, from, to int64, f *forecast, parts time.Duration) {
+	id, start, listed, illustrated := k.first, time.Duration(0), k.listed, k.illustrated
 	for i := 0; ; i++ {
 		next := to
 		if i < len(k.borders) {
@@ -317,6 +327,9 @@ func (p *presentation) divide(list []listing, spans [][]span, k *known, from, to
 					now.add(l, between(spans[j], from, next), l.initIn(from, next), f, parts)
 				}
 			}
+			if illustrated {
+				now.illustrate(&list[lead], between(list[lead].shown(spans[lead]), from, next), k)
+			}
 			if len(now.sets) > 0 {
 				p.periods = append(p.periods, now)
 			}
@@ -326,7 +339,7 @@ func (p *presentation) divide(list []listing, spans [][]span, k *known, from, to
 			return // what begins there is listed when it is known when
 		}
 		b := &k.borders[i]
-		id, start, listed = "p"+itoa(b.number), b.start.Truncate(time.Millisecond), b.listed
+		id, start, listed, illustrated = "p"+itoa(b.number), b.start.Truncate(time.Millisecond), b.listed, b.illustrated
 	}
 }
 

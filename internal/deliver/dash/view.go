@@ -45,7 +45,7 @@ func (v *view) refused(name string) bool {
 const refusedFor = 30 * time.Second
 
 func (h *Handler) view(s *pack.Stream) *view {
-	return s.Attach(h, func() any { return new(view) }).(*view)
+	return s.Attach(h, func() any { return &view{known: known{pictures: h.pictures}} }).(*view)
 }
 
 // shown is a manifest, rendered once for all viewers. replay is nil until the end.

@@ -80,8 +80,9 @@ type xmlRepresentation struct {
 	Height     int             `xml:"height,attr,omitempty"`
 	FrameRate  string          `xml:"frameRate,attr,omitempty"`
 	SampleRate int             `xml:"audioSamplingRate,attr,omitempty"`
-	Codecs     string          `xml:"codecs,attr"`
+	Codecs     string          `xml:"codecs,attr,omitempty"`
 	Channels   []xmlDescriptor `xml:"AudioChannelConfiguration"`
+	Essential  []xmlDescriptor `xml:"EssentialProperty"`
 	References []xmlReference  `xml:"ProducerReferenceTime"`
 	Resyncs    []xmlResync     `xml:"Resync"`
 	Template   xmlTemplate     `xml:"SegmentTemplate"`
@@ -102,7 +103,7 @@ type xmlResync struct {
 
 type xmlTemplate struct {
 	Media          string `xml:"media,attr"`
-	Initialization string `xml:"initialization,attr"`
+	Initialization string `xml:"initialization,attr,omitempty"`
 	StartNumber    int64  `xml:"startNumber,attr"`
 	Timescale      int    `xml:"timescale,attr"`
 	Offset         int64  `xml:"presentationTimeOffset,attr"`

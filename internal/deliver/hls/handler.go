@@ -39,13 +39,14 @@ type Directory interface {
 
 // Handler serves everything below /hls/.
 type Handler struct {
-	cfg     Config
-	packer  *pack.Packer
-	dir     Directory
-	ladder  Ladder
-	viewers *audience.Audience
-	log     *slog.Logger
-	m       *metrics
+	cfg      Config
+	packer   *pack.Packer
+	dir      Directory
+	ladder   Ladder
+	pictures Pictures // nil: none
+	viewers  *audience.Audience
+	log      *slog.Logger
+	m        *metrics
 }
 
 // NewHandler returns a Handler. ladder is nil if nothing is made of streams; viewers counts
@@ -151,6 +152,7 @@ func (h *Handler) multivariant(ctx context.Context, req Request, a *Answer, s *p
 		return a.problem(problemIdle) // it ended before there was anything to see
 	}
 	text := appendMultivariant(make([]byte, 0, 2048), s, h.offers(s), audience.NewSession())
+	text = h.appendPictures(text, s, a.id)
 	zip := reply.AcceptsGzip(req.AcceptEncoding)
 	if zip {
 		text = compress(text)

@@ -2,6 +2,8 @@ package images
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,12 +20,13 @@ type picture struct {
 }
 
 // album holds the pictures of a broadcast. There are as many as there are formats and
-// widths, and the last storyboards.
+// widths, the last storyboards, and the last pictures of segments.
 type album struct {
 	h      *Handler
 	mu     sync.Mutex
 	slots  map[string]*slot
 	sheets []*picture // oldest first
+	order  []string   // slots of pictures of segments, oldest first
 }
 
 // slot is a place for a picture.
@@ -44,11 +47,7 @@ func (h *Handler) album(s *pack.Stream) *album {
 func (a *album) get(ctx context.Context, name string, age time.Duration, newest time.Time, produce func(context.Context) (*picture, error)) (*picture, error) {
 	for {
 		a.mu.Lock()
-		s := a.slots[name]
-		if s == nil {
-			s = &slot{}
-			a.slots[name] = s
-		}
+		s := a.slot(name)
 		now := time.Now()
 		switch {
 		case s.current != nil && (now.Sub(s.current.at) < age || !newest.After(s.current.at)):
@@ -72,19 +71,49 @@ func (a *album) get(ctx context.Context, name string, age time.Duration, newest 
 	}
 }
 
-// wait waits for somebody else's picture.
-func (a *album) wait(ctx context.Context, making <-chan struct{}) error {
-	h := a.h
+// slot returns the place of a picture. Of those of segments the oldest go that nobody waits
+// for.
+func (a *album) slot(name string) *slot {
+	if s := a.slots[name]; s != nil {
+		return s
+	}
+	if strings.HasPrefix(name, pictureStem) {
+		for i := 0; len(a.order) >= maxPictures && i < len(a.order); {
+			if old := a.order[i]; a.slots[old].making == nil {
+				delete(a.slots, old)
+				a.order = slices.Delete(a.order, i, i+1)
+			} else {
+				i++
+			}
+		}
+		a.order = append(a.order, name)
+	}
+	s := &slot{}
+	a.slots[name] = s
+	return s
+}
+
+// queue takes one of the places of requests that wait, which release gives back.
+func (h *Handler) queue() (release func(), err error) {
 	if h.waiting.Add(1) > maxWaiting {
 		h.waiting.Add(-1)
 		h.m.rejected.WithLabelValues("waiting").Inc()
-		return fault.New(fault.Unavailable, "make a picture", "", "too many wait for pictures", "Ask again in a second.")
+		return nil, fault.New(fault.Unavailable, op, "", "too many wait for pictures", "Ask again in a second.")
 	}
 	h.m.waiting.Inc()
-	defer func() {
+	return func() {
 		h.waiting.Add(-1)
 		h.m.waiting.Dec()
-	}()
+	}, nil
+}
+
+// wait waits for somebody else's picture.
+func (a *album) wait(ctx context.Context, making <-chan struct{}) error {
+	release, err := a.h.queue()
+	if err != nil {
+		return err
+	}
+	defer release()
 	select {
 	case <-making:
 		return nil

@@ -28,6 +28,11 @@ const (
 	// maxSheets is how many sheets of a stream are kept: the newest, and the one that an
 	// index names which was sent a moment ago.
 	maxSheets = 2
+	// maxPictures is how many pictures of a stream's segments are kept, of some kilobytes
+	// each; bitsPerPixel is what playlists say that one takes, and sameMoment how far the
+	// segments of two renditions under the same number may be from each other.
+	maxPictures, bitsPerPixel = 128, 2
+	sameMoment                = 100 * time.Millisecond
 	// writeTime is how long a viewer may take to receive a picture.
 	writeTime = 30 * time.Second
 )

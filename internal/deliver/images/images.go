@@ -1,10 +1,13 @@
-// Package images serves pictures of streams: a thumbnail of the last seconds, and a
+// Package images serves pictures of streams: a thumbnail of the last seconds; a
 // storyboard, which is one sheet of small pictures of what viewers can go back to and an
-// index of it for a scrub bar.
+// index of it for a scrub bar; and the same pictures one by one, for players that look for
+// them in playlists and manifests.
 //
 //	/images/{playback id}/thumbnail.jpg?width=320    (.webp, .avif)
 //	/images/{playback id}/storyboard.vtt             the index, WebVTT with #xywh
 //	/images/{playback id}/storyboard.jpg             the newest sheet; the index names its own
+//	/images/{playback id}/pictures.m3u8              HLS: a picture of each segment
+//	/images/{playback id}/picture-{number}.jpg       one, by its media sequence number
 //
 // A picture is made when somebody asks for it, of a key frame that pack has, and kept until
 // it is too old; nothing is made for nobody. Who asks while it is being made gets the same
@@ -102,9 +105,25 @@ func (h *Handler) find(a *answer) {
 		a.nothing()
 		return
 	}
+	h.file(a, id, name)
+}
+
+// Serve answers a request that reached another handler: for a file below
+// /images/{playback id}/.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, playbackID, file string) {
+	h.file(&answer{h: h, w: w, r: r, kind: "other"}, playbackID, file)
+}
+
+// file answers with a file of a playback id.
+func (h *Handler) file(a *answer, id, name string) {
 	base, ext, _ := strings.Cut(name, ".")
 	format, isPicture := formats[ext]
+	number, isSegment := pictureNumber(name)
 	switch {
+	case name == PlaylistName:
+		a.kind = "playlist"
+	case isSegment:
+		a.kind = "picture"
 	case base == "thumbnail" && isPicture:
 		a.kind = "thumbnail"
 	case strings.HasPrefix(base, "storyboard") && (ext == "jpg" || name == "storyboard.vtt"):
@@ -118,11 +137,16 @@ func (h *Handler) find(a *answer) {
 		a.problem(err)
 		return
 	}
-	if a.kind == "thumbnail" {
+	switch a.kind {
+	case "playlist":
+		h.playlist(a, s)
+	case "picture":
+		h.picture(a, s, number)
+	case "thumbnail":
 		h.thumbnail(a, s, format)
-		return
+	default:
+		h.storyboard(a, s, name)
 	}
-	h.storyboard(a, s, name)
 }
 
 // stream finds the broadcast of a playback id.
@@ -180,14 +204,23 @@ func noPicture(s *pack.Stream) error {
 	return fault.New(fault.NotFound, "make a picture of", s.Name(), "there is no key frame to make it of", "A stream of sound has none; one that is just beginning will have one in a moment.")
 }
 
+const op = "make a picture"
+
+// canMake tells why no pictures of a format can be made.
+func (h *Handler) canMake(format ffmpeg.PictureFormat) error {
+	if h.tool == nil {
+		return fault.New(fault.Unavailable, op, "", "there is no ffmpeg on the server", "Install ffmpeg, or name it with --transcode-ffmpeg.")
+	}
+	if !slices.Contains(h.tool.Formats(), format) {
+		return fault.New(fault.Unsupported, op, string(format), "the ffmpeg on the server does not make this format", "Ask for thumbnail.jpg.")
+	}
+	return nil
+}
+
 // make has a picture made, when there is a place for it.
 func (h *Handler) make(ctx context.Context, track *media.Track, units []*media.Packet, o ffmpeg.PictureOptions) ([]byte, error) {
-	const op = "make a picture"
-	if h.tool == nil {
-		return nil, fault.New(fault.Unavailable, op, "", "there is no ffmpeg on the server", "Install ffmpeg, or name it with --transcode-ffmpeg.")
-	}
-	if !slices.Contains(h.tool.Formats(), o.Format) {
-		return nil, fault.New(fault.Unsupported, op, string(o.Format), "the ffmpeg on the server does not make this format", "Ask for thumbnail.jpg.")
+	if err := h.canMake(o.Format); err != nil {
+		return nil, err
 	}
 	select {
 	case h.jobs <- struct{}{}:
