@@ -76,6 +76,12 @@ const (
 	formatTransport = 15  // transport-wide feedback
 )
 
+// measures reports whether sealed RTCP begins with what tells of the way only, such as ten
+// times a second when each packet came. Its head is not sealed (RFC 3711, section 3.4).
+func measures(data []byte) bool {
+	return len(data) > 1 && data[1] == typeTransport && data[0]&31 == formatTransport
+}
+
 // react does what authentic RTCP asks for.
 func (v *viewer) react(plain []byte, now time.Time) {
 	m := v.loop.engine.metrics

@@ -120,7 +120,9 @@ func (l *loop) hear(s *Session, data []byte) {
 		l.engine.metrics.dropped.WithLabelValues(dropInbox).Inc()
 		return
 	}
-	l.ring()
+	if !measures(data) { // that can wait for the next frame
+		l.ring()
+	}
 }
 
 // run sends until ctx ends.
