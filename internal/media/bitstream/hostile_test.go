@@ -166,7 +166,7 @@ func TestF6ParameterSetBombs(t *testing.T) {
 			case err == nil && d.FrameRate != tt.rate:
 				t.Errorf("frame rate %g, want %g", d.FrameRate, tt.rate)
 			}
-			if took > 20*time.Millisecond {
+			if took > tooLong {
 				t.Errorf("took %v", took)
 			}
 			if alloc > 256<<10 {
@@ -175,6 +175,9 @@ func TestF6ParameterSetBombs(t *testing.T) {
 		})
 	}
 }
+
+// tooLong is what only work that grows faster than its input needs, on a busy machine too.
+const tooLong = 5 * time.Second
 
 // measure runs f and tells how long it took and what it allocated in total.
 func measure(f func()) (time.Duration, uint64) {
@@ -219,7 +222,7 @@ func TestF6AccessUnitBombs(t *testing.T) {
 			if (err != nil) != tt.fails || err != nil && !fault.Is(err, fault.Invalid) {
 				t.Errorf("%v", err)
 			}
-			if took > 200*time.Millisecond {
+			if took > tooLong {
 				t.Errorf("took %v", took)
 			}
 			if limit := uint64(3*len(tt.in) + 64<<10); alloc > limit {

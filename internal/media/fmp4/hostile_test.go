@@ -58,7 +58,9 @@ func drain(b []byte) (n int, err error) {
 	}
 }
 
-func TestReaderBombs(t *testing.T) {
+// TestF7ReaderBombs reads boxes in boxes, counts of samples and sizes that nothing stands
+// behind: each ends with an error, soon, and takes little memory.
+func TestF7ReaderBombs(t *testing.T) {
 	init := sampleInit(t)
 	tfhd := mkbox("tfhd", u32s(tfhdBaseIsMoof, 1))
 	tfdt := mkbox("tfdt", u32s(1<<24, 0, 0))
@@ -103,7 +105,7 @@ func TestReaderBombs(t *testing.T) {
 			if err == nil || errors.Is(err, io.EOF) && n > 0 {
 				t.Errorf("%d packets, %v", n, err)
 			}
-			if took > 2*time.Second {
+			if took > 5*time.Second {
 				t.Errorf("took %v", took)
 			}
 			if alloc > tt.alloc<<20 {
@@ -138,7 +140,7 @@ func TestReaderOverlappingSamples(t *testing.T) {
 	if !errors.Is(err, io.EOF) || n != 1000 {
 		t.Fatalf("%d packets, %v", n, err)
 	}
-	if took > time.Second || alloc > 8<<20 {
+	if took > 5*time.Second || alloc > 8<<20 {
 		t.Errorf("took %v and %d KiB", took, alloc>>10)
 	}
 }
