@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -63,6 +64,9 @@ type meter struct {
 	resizes    int
 	from       [2]int
 	interlaced bool
+	// altered is when codec, frame rate or sound layout changed, alteration how.
+	altered    time.Time
+	alteration [2]string
 
 	now     second // the second that is being counted
 	hasLead bool
@@ -162,6 +166,11 @@ func (m *meter) picture(p *media.Packet, pts int64, at time.Time, back bool) {
 func (m *meter) change(t *media.Track, at time.Time) {
 	old := m.track
 	m.track = t
+	if old != nil {
+		if was, is := formOf(old, t); was != is {
+			m.altered, m.alteration = at, [2]string{was, is}
+		}
+	}
 	if t.Kind() != media.Video {
 		return
 	}
@@ -171,6 +180,24 @@ func (m *meter) change(t *media.Track, at time.Time) {
 	}
 	m.resizes++
 	m.resized, m.from = at, [2]int{old.Width, old.Height}
+}
+
+// formOf says in which way two versions of a track differ, but for the size of a picture: the
+// codec, and of what both tell, frames a second or sample rate and channels.
+func formOf(old, now *media.Track) (was, is string) {
+	was, is = old.Codec.String(), now.Codec.String()
+	add := func(a, b float64, unit string) {
+		if a > 0 && b > 0 && math.Abs(a-b) > 0.01 {
+			was, is = fmt.Sprintf("%s, %.5g %s", was, a, unit), fmt.Sprintf("%s, %.5g %s", is, b, unit)
+		}
+	}
+	if now.Kind() == media.Video {
+		add(old.FrameRate, now.FrameRate, "frames/s")
+		return was, is
+	}
+	add(float64(old.SampleRate), float64(now.SampleRate), "Hz")
+	add(float64(old.Channels), float64(now.Channels), "channels")
+	return was, is
 }
 
 // fold ends the second that is being counted.

@@ -39,6 +39,8 @@ type reading struct {
 	resizes              int
 	resizedAgo           float64
 	from                 [2]int
+	alteredAgo           float64
+	alteration           [2]string
 }
 
 // read makes a reading of what was noted until now.
@@ -47,7 +49,7 @@ func (m *meter) read(now time.Time) reading {
 	r := reading{
 		id: m.id, track: m.track, age: now.Sub(m.begun).Seconds(), quiet: now.Sub(m.arrived).Seconds(),
 		bitrate: unknown, variation: unknown, fps: unknown, fpsVariation: unknown, missingShare: unknown,
-		keyMean: unknown, keyMin: unknown, keyMax: unknown, keyDeviation: unknown, keyOpen: unknown, resizedAgo: unknown,
+		keyMean: unknown, keyMin: unknown, keyMax: unknown, keyDeviation: unknown, keyOpen: unknown, resizedAgo: unknown, alteredAgo: unknown, alteration: m.alteration,
 		missing: m.total.missing, missingRecent: minute.missing, interlaced: m.interlaced,
 		jumps: m.total.jumps, backward: m.total.backward, jumpsRecent: minute.jumps, backwardRecent: minute.backward,
 		jump: float64(m.jump) / 1e9, resizes: m.resizes, from: m.from, recentFrames: ten.packets,
@@ -57,6 +59,9 @@ func (m *meter) read(now time.Time) reading {
 	}
 	if !m.resized.IsZero() {
 		r.resizedAgo = now.Sub(m.resized).Seconds()
+	}
+	if !m.altered.IsZero() {
+		r.alteredAgo = now.Sub(m.altered).Seconds()
 	}
 	if m.track.Kind() == media.Video {
 		m.readPictures(&r, now, ten, minute)

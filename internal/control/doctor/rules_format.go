@@ -42,6 +42,17 @@ func formatEntries() []entry {
 			},
 		},
 		{
+			code: "format_changed", severity: Warning, raise: 0, clear: 0, check: checkForm,
+			meaning:  "Codec or frame rate of the picture changed while it was live. What the server makes of it goes on; players start their decoders anew, and some stop.",
+			when:     "within the last minute",
+			evidence: "`from`, `to`, `track`",
+			fix: Fix{
+				OBS:     "Do not change Settings → Output or Settings → Video while live.",
+				Browser: "Do not choose another camera while live.",
+				FFmpeg:  "Give the output one form: -c:v libx264 -r 30.",
+			},
+		},
+		{
 			code: "aspect_odd", severity: Info, raise: 5 * time.Second, clear: 5 * time.Second, check: checkAspect,
 			meaning:  "The picture has an unusual shape, an odd number of pixels, or pixels that are not square. Players add bars, and some show it distorted.",
 			when:     "not near 16:9, 16:10, 4:3, 3:2, 5:4, 1:1, 2:1, 21:9 or one of the cinema's, in either orientation; or a declared pixel shape other than 1:1",
@@ -134,6 +145,19 @@ func checkRotation(e *exam) verdict {
 		}
 		return verdict{is: yes, title: fmt.Sprintf("The picture was turned from %v to %v", evidence["from"], evidence["to"]), evidence: evidence}
 	})
+}
+
+// altered answers for one track whether its form changed lately; what names it in the title.
+func (r *reading) altered(what string) verdict {
+	if !known(r.alteredAgo) || r.alteredAgo > changeShown.Seconds() {
+		return fine
+	}
+	return verdict{is: yes, title: fmt.Sprintf("The %s changed from %s to %s", what, r.alteration[0], r.alteration[1]),
+		evidence: map[string]any{"from": r.alteration[0], "to": r.alteration[1]}}
+}
+
+func checkForm(e *exam) verdict {
+	return each(e.video, func(r *reading) verdict { return r.altered("picture") })
 }
 
 func checkAspect(e *exam) verdict {

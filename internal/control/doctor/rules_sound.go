@@ -59,6 +59,17 @@ func soundEntries() []entry {
 			},
 		},
 		{
+			code: "audio_changed", severity: Warning, raise: 0, clear: 0, check: checkSoundForm,
+			meaning:  "Codec, sample rate or number of channels of the sound changed while it was live. What the server makes of it goes on; players start their decoders anew, and some stop.",
+			when:     "within the last minute",
+			evidence: "`from`, `to`, `track`",
+			fix: Fix{
+				OBS:     "Do not change Settings → Audio while live.",
+				Browser: "Do not choose another microphone while live.",
+				FFmpeg:  "Give the output one form: -c:a aac -ar 48000 -ac 2.",
+			},
+		},
+		{
 			code: "audio_sample_rate_odd", severity: Info, raise: 2 * time.Second, clear: 2 * time.Second, check: checkRate,
 			meaning:  "The sound has an unusual sample rate. Some devices do not play it, and WebRTC viewers need it converted.",
 			when:     "neither 48000 nor 44100 Hz",
@@ -70,6 +81,10 @@ func soundEntries() []entry {
 			},
 		},
 	}
+}
+
+func checkSoundForm(e *exam) verdict {
+	return each(e.audio, func(r *reading) verdict { return r.altered("sound") })
 }
 
 func checkSoundMissing(e *exam) verdict {
