@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Measures LL-HLS serving beside nginx in one run: one 720p stream of 2.5 Mbit/s, 200
+# Measures LL-HLS serving beside nginx in one run: one 720p stream of 2.5 Mbit/s, some
 # viewers, and static files of 1.2 KB and 74 KB. Needs the load generator of
 # ../shared/livebench (or $ONAIR_SHARED/livebench); prints one JSON object per figure.
-# Usage: scripts/measure-serving.sh [OUTPUT FOLDER]
+# Usage: scripts/measure-serving.sh [VIEWERS] [OUTPUT FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 shared=${ONAIR_SHARED:-../shared}
 [ -d "$shared/livebench" ] || { echo "measure: $shared/livebench is absent; nothing is measured" >&2; exit 0; }
 scripts/setup.sh ffmpeg nginx
-out=${1:-.cache/measure}
+viewers=${1:-300}
+out=${2:-.cache/measure}
 mkdir -p "$out" .cache/bin
 work=$(mktemp -d)
 pids=()
@@ -75,7 +76,7 @@ for mode in ultra low; do
   publish=$!
   pids+=("$publish")
   sleep 6
-  "$livebench" hls -quiet -url "$http/hls/$playback/index.m3u8" -viewers 200 -probe 5 -duration 20s -pid "$server" >"$out/hls-$mode.json"
+  "$livebench" hls -quiet -url "$http/hls/$playback/index.m3u8" -viewers "$viewers" -probe 5 -duration 20s -pid "$server" >"$out/hls-$mode.json"
   wait "$publish" || true
 done
 kill "$server"
