@@ -222,7 +222,7 @@ func (s *Stream) update() {
 			// A secondary track that fell silent is not waited for.
 			// Nor is another rendition, for longer than a segment; nor one that is made here.
 			begins := (b.pending != nil || len(b.queue) > 0) && !b.r.derived
-			late := b.feed != "" && len(s.seg.lead.kept) > 1
+			late := b.feed != "" && s.seg.lead != nil && len(s.seg.lead.kept) > 1
 			waiting = waiting || b == s.seg.lead || begins && !late
 			continue
 		}
