@@ -120,7 +120,7 @@ type Steer struct {
 type stream struct {
 	limit    int
 	known    time.Time   // when limit was
-	pending  []time.Time // when those were told to come who are not there yet
+	pending  []time.Time // when those who only watch were told to come who are not there yet
 	over     time.Time   // since when too many watch
 	lastUsed time.Time
 }
@@ -169,7 +169,7 @@ func (s *Steer) choose(a Ask, now time.Time) Way {
 	t.limit, t.known = a.Limit, now
 	plain := viewers - interactive
 	if a.Interactive {
-		return s.forInteractive(a, t, interactive, lot, check, now)
+		return s.forInteractive(a, interactive, lot, check)
 	}
 	if s.pressure > 0 && (a.Current != WebRTC || lot < s.pressure) {
 		return Way{HLS, CodeLoad, "The server is busy; HLS costs it less.", check}
@@ -195,15 +195,12 @@ const crowdReason = "As many watch over WebRTC as the stream allows; HLS carries
 
 // forInteractive chooses for somebody who takes part. Nobody knows that this is true, so
 // their number is bounded as well.
-func (s *Steer) forInteractive(a Ask, t *stream, interactive int, lot float64, check time.Duration, now time.Time) Way {
+func (s *Steer) forInteractive(a Ask, interactive int, lot float64, check time.Duration) Way {
 	switch {
 	case s.pressure > 1 && lot < s.pressure-1:
 		return Way{HLS, CodeLoad, "The server is very busy; HLS costs it less.", check}
 	case a.Current != WebRTC && interactive >= s.cfg.Interactive:
 		return Way{HLS, CodeCrowd, crowdReason, check}
-	}
-	if a.Current != WebRTC {
-		t.pending = append(t.pending, now)
 	}
 	return Way{WebRTC, CodeInteractive, "You take part, so you get the least delay.", check}
 }
@@ -227,7 +224,7 @@ func (s *Steer) Admit(ctx context.Context, streamID string, interactive bool) er
 		return fault.New(fault.TooMany, "play over WebRTC", "", "the server is too busy", "Watch it over HLS, which costs it less.")
 	}
 	t := s.stream(streamID, time.Now())
-	if len(t.pending) > 0 {
+	if !interactive && len(t.pending) > 0 {
 		t.pending = t.pending[1:]
 	}
 	return nil
@@ -263,7 +260,9 @@ func (s *Steer) limitOf(ctx context.Context, streamID string) int {
 	s.mu.Lock()
 	t := s.stream(streamID, now)
 	limit, fresh := t.limit, now.Sub(t.known) < limitAge
-	t.known = now // others go on with what is known while it is asked for
+	if !fresh {
+		t.known = now // others go on with what is known while it is asked for
+	}
 	s.mu.Unlock()
 	if fresh || s.limits == nil {
 		return limit

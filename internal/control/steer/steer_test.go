@@ -189,6 +189,54 @@ func TestAdmission(t *testing.T) {
 	})
 }
 
+// TestLimitIsLookedUpAgain: however often it is asked for, a limit that changed is known
+// after limitAge, and one that could not be looked up at first is looked up again.
+func TestLimitIsLookedUpAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &book{limit: 5, err: errors.New("no database")}
+		s := newTestSteer(&house{viewers: 5}, b)
+		lookUp := func() int {
+			for range limitAge / time.Second {
+				s.Excess(t.Context(), "ls_1")
+				time.Sleep(time.Second)
+			}
+			return s.limitOf(t.Context(), "ls_1")
+		}
+		if got := lookUp(); got != 100 || b.asked != 2 {
+			t.Errorf("without a database: limit %d, looked up %d times", got, b.asked)
+		}
+		b.err = nil
+		if got := lookUp(); got != 5 {
+			t.Errorf("with one again: limit %d", got)
+		}
+		b.limit = 0
+		if got := lookUp(); got != 0 {
+			t.Errorf("changed: limit %d", got)
+		}
+	})
+}
+
+// TestInteractivePromises: who takes part is counted apart, so that those who say so and
+// do not come neither take the places of others nor are remembered.
+func TestInteractivePromises(t *testing.T) {
+	s := newTestSteer(&house{}, &book{limit: 100})
+	for range 1000 {
+		s.Choose(ask(func(a *Ask) { a.Interactive = true }))
+	}
+	if n := len(s.streams["ls_1"].pending); n != 0 {
+		t.Errorf("%d promises are remembered", n)
+	}
+	if w := s.Choose(ask(nil)); w.Protocol != WebRTC {
+		t.Errorf("who only watches: %+v", w)
+	}
+	if err := s.Admit(t.Context(), "ls_1", true); err != nil {
+		t.Error(err)
+	}
+	if n := len(s.streams["ls_1"].pending); n != 1 {
+		t.Errorf("%d of 1 promises are left after another one came", n)
+	}
+}
+
 // TestLoad: a busy machine moves viewers away a few at a time, those who take part last,
 // and takes them back slowly.
 func TestLoad(t *testing.T) {
