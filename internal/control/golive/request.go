@@ -178,7 +178,7 @@ func (r Request) gpu() *GPU {
 		return nil
 	}
 	i := 0
-	if at := r.Preferences.CompositionGPUIndex; at != nil && *at >= 0 && int(*at) < len(all) {
+	if at := r.Preferences.CompositionGPUIndex; at != nil && *at >= 0 && *at < float64(len(all)) {
 		i = int(*at)
 	}
 	return &all[i]
