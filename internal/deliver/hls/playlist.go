@@ -5,12 +5,15 @@ import (
 	"time"
 
 	"onair/internal/deliver/pack"
+	"onair/internal/media"
 )
 
 // appendPlaylist renders a rendition's playlist (RFC 8216bis, section 4). skip asks for
 // a delta update; it reports false, and appends nothing, if there is nothing to skip.
 func appendPlaylist(b []byte, s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, skip bool) ([]byte, bool) {
-	p := printer{b: b, target: time.Duration(s.TargetDuration()) * time.Second, parts: r.PartTarget() > 0}
+	p := printer{
+		b: b, target: time.Duration(s.TargetDuration()) * time.Second, parts: r.PartTarget() > 0, picture: r.Kind() == media.Video,
+	}
 	skipped := 0
 	if skip {
 		if skipped = p.skippable(snap); skipped == 0 {
@@ -53,6 +56,8 @@ type printer struct {
 	b      []byte
 	target time.Duration
 	parts  bool
+	// picture: parts are listed as a little longer than they are, see listParts.
+	picture bool
 }
 
 func (p *printer) text(s string) *printer {
@@ -65,9 +70,11 @@ func (p *printer) int(v int64) *printer {
 	return p
 }
 
+// unit is the last decimal of a duration that is printed.
+const unit = 10 * time.Microsecond
+
 // seconds prints a duration with five decimals.
 func (p *printer) seconds(d time.Duration) *printer {
-	const unit = 10 * time.Microsecond
 	n := int64((d + unit/2) / unit)
 	p.b = strconv.AppendInt(p.b, n/100_000, 10)
 	p.b = append(p.b, '.')
@@ -85,12 +92,16 @@ func (p *printer) header(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot)
 	}
 	p.text("#EXTM3U\n#EXT-X-VERSION:").text(version).text("\n#EXT-X-TARGETDURATION:").int(int64(s.TargetDuration()))
 	p.text("\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES")
+	longest := r.PartTarget()
+	if p.picture {
+		longest += unit // as listParts lists them
+	}
 	if p.parts {
-		p.text(",CAN-SKIP-UNTIL=").seconds(p.skipUntil()).text(",PART-HOLD-BACK=").seconds(max(s.PartHoldBack(), 3*r.PartTarget()))
+		p.text(",CAN-SKIP-UNTIL=").seconds(p.skipUntil()).text(",PART-HOLD-BACK=").seconds(max(s.PartHoldBack(), 3*longest))
 	}
 	p.text(",HOLD-BACK=").seconds(3 * p.target)
 	if p.parts {
-		p.text("\n#EXT-X-PART-INF:PART-TARGET=").seconds(r.PartTarget())
+		p.text("\n#EXT-X-PART-INF:PART-TARGET=").seconds(longest)
 	}
 	first := snap.LastSequence() + 1
 	if len(snap.Segments) > 0 {
@@ -180,10 +191,22 @@ func (p *printer) begin(seg *pack.Segment, init *pack.Init) *pack.Init {
 	return seg.Init
 }
 
+// listParts prints the parts of a segment. Those of a picture are listed so that all but the
+// first begin a unit later than they do: Shaka 5.2 compares where a part is listed with its
+// timestamps, finds its own correction of 1 ms between them, and at 1 ms or more resets its
+// buffer, which then drops all until the next key frame. Exact times are exactly there, so
+// that rounding decided what was shown.
 func (p *printer) listParts(seg *pack.Segment) {
+	var end, listed time.Duration // within the segment
 	for i := range seg.Parts {
 		part := &seg.Parts[i]
-		p.text("#EXT-X-PART:DURATION=").seconds(part.Duration).text(`,URI="`).text(part.Name).text(`"`)
+		length := part.Duration
+		if p.picture {
+			end += part.Duration
+			next := end.Round(unit) + unit
+			length, listed = next-listed, next
+		}
+		p.text("#EXT-X-PART:DURATION=").seconds(length).text(`,URI="`).text(part.Name).text(`"`)
 		if part.Independent {
 			p.text(",INDEPENDENT=YES")
 		}
