@@ -88,7 +88,7 @@ func (b *builder) adopt(t *media.Track) error {
 		b.frames, b.ticks = 0, 0
 	}
 	if b.track != nil && b.track.Timescale != t.Timescale {
-		b.usual = media.Rescale(b.usual, int64(t.Timescale), int64(b.track.Timescale))
+		b.usual = media.Rescale(b.usual, int64(b.track.Timescale), int64(t.Timescale))
 		b.end = t.Ticks(b.endTime)
 	}
 	b.track = t

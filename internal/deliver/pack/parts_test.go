@@ -163,3 +163,22 @@ func TestKnownKeyIntervalStartsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A frame lasts as long in another timescale.
+func TestTimescaleOfATrackChanges(t *testing.T) {
+	track := func(rate int) *media.Track {
+		return generate(t, mediatest.Options{Duration: time.Second, NoVideo: true, SampleRate: rate, AudioTimescale: rate})[0].Track
+	}
+	s := newSegmenter(DefaultConfig(), &plan{}, "e", newMetrics(nil), testStream(media.LatencyLow))
+	b := &builder{s: s, r: &Rendition{kind: media.Audio}}
+	if err := b.adopt(track(48000)); err != nil {
+		t.Fatal(err)
+	}
+	b.usual, b.end, b.endTime = 1024, 48000, time.Second
+	if err := b.adopt(track(24000)); err != nil {
+		t.Fatal(err)
+	}
+	if b.usual != 512 || b.end != 24000 {
+		t.Errorf("a frame of 1024/48000 s lasts %d/24000 s, and the last one ends at %d", b.usual, b.end)
+	}
+}
