@@ -38,8 +38,10 @@ const (
 	// reached at 256 Mbit/s.
 	maxPartBytes    = 16 << 20
 	maxSegmentBytes = 64 << 20
-	// maxStartBytes and startAudioOnly bound what is collected before the first cut.
-	maxStartBytes = 64 << 20
+	// maxStartBytes and startAudioOnly bound what is collected before the first cut. A packet
+	// counts for packetOverhead beside its payload.
+	maxStartBytes  = 64 << 20
+	packetOverhead = 192
 	// startAudioOnly is how much audio without a picture makes an audio-only stream, and
 	// startAnnounced the same where the publisher announced a video track.
 	startAudioOnly = 3 * time.Second

@@ -126,7 +126,7 @@ func (l *learner) addVideo(p *media.Packet, at time.Duration) bool {
 
 func (l *learner) keep(p *media.Packet) {
 	l.packets = append(l.packets, p)
-	l.bytes += len(p.Data)
+	l.bytes += len(p.Data) + packetOverhead
 }
 
 // jitter is by how much a key frame may be early and still count as on time.

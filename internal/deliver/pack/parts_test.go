@@ -182,3 +182,25 @@ func TestTimescaleOfATrackChanges(t *testing.T) {
 		t.Errorf("a frame of 1024/48000 s lasts %d/24000 s, and the last one ends at %d", b.usual, b.end)
 	}
 }
+
+// What is collected before the first cut is bounded whatever the size of its packets.
+func TestLearnerCountsWhatPacketsCostBesideTheirMedia(t *testing.T) {
+	list := generate(t, mediatest.Options{Duration: time.Second})
+	l := newLearner(DefaultConfig(), media.LatencyLow, true)
+	var sound *media.Packet
+	for _, p := range list {
+		if p.Track.Kind() == media.Audio {
+			sound = p
+		} else if !l.hasVideo {
+			l.add(p)
+		}
+	}
+	tiny := *sound
+	tiny.Data = tiny.Data[:1]
+	const most = maxStartBytes / 100 // a packet and its place in the list take more than 100 bytes
+	for n := 0; !l.add(&tiny); n++ {
+		if n > most {
+			t.Fatalf("%d packets of sound wait for a picture", n)
+		}
+	}
+}
