@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,8 +24,13 @@ import (
 
 // realtimeView is what browser/whep.mjs reports.
 type realtimeView struct {
-	States       []string `json:"states"`
-	FirstFrameMs *float64 `json:"firstFrameMs"`
+	States []string `json:"states"`
+	// Joins are how long after the click something had come, of each time it joined.
+	Joins []struct {
+		AnsweredMs, ConnectedMs float64
+		FirstFrameMs            *float64
+	} `json:"joins"`
+	FirstFrameMs *float64 `json:"firstFrameMs"` // of the last of them
 	Transport    string   `json:"transport"`
 	Deleted      int      `json:"deleted"`
 	Video        struct {
@@ -56,6 +62,19 @@ func (s *server) browse(st stream, seconds string, args ...string) realtimeView 
 	return v
 }
 
+// usual is the median time from the click to the first picture, in ms.
+func (v realtimeView) usual() float64 {
+	times := []float64{}
+	for _, j := range v.Joins {
+		if j.FirstFrameMs == nil {
+			return math.Inf(1)
+		}
+		times = append(times, *j.FirstFrameMs)
+	}
+	slices.Sort(times)
+	return times[len(times)/2]
+}
+
 // made are the renditions that the server makes of a stream now.
 func (s *server) made(st stream) (names []string) {
 	s.t.Helper()
@@ -77,8 +96,9 @@ const (
 
 // TestRealtimePlayback watches over WebRTC what came in several ways, in Chromium and with
 // a viewer that measures: picture and sound are there, soon after the click, and as far
-// apart as they were. The aim for the first picture is 1 s on a machine with nothing else
-// to do; a busy one is allowed more.
+// apart as they were. The first picture is there within 1 s of the click, by the median of
+// a few joins in a row. The first of them has the start of the browser's WebRTC in it, and of an
+// encoder where one is needed.
 func TestRealtimePlayback(t *testing.T) {
 	s := start(t, "--transcode", "just-in-time", "--transcode-cores", "2")
 	for _, source := range []struct {
@@ -110,12 +130,15 @@ func TestRealtimePlayback(t *testing.T) {
 			sent := source.publish(s, st)
 			s.waitStatus(st, "active", 20*time.Second)
 			pause(t.Context(), 2*time.Second) // the pace of what has just begun is not known yet
-			v := s.browse(st, "3")
+			v := s.browse(st, "3", "--joins", "5")
 			if made := s.made(st); !slices.Equal(made, source.made) {
 				t.Errorf("%v is made for one viewer and not %v", made, source.made)
 			}
-			if v.FirstFrameMs == nil || *v.FirstFrameMs > source.within {
-				t.Errorf("the first picture came %v ms after the click", deref(v.FirstFrameMs))
+			if first := deref(v.Joins[0].FirstFrameMs); v.Joins[0].FirstFrameMs == nil || *v.Joins[0].FirstFrameMs > source.within {
+				t.Errorf("the first picture came %v ms after the first click", first)
+			}
+			if usual := v.usual(); usual > 1000 {
+				t.Errorf("the first picture comes %.0f ms after a click", usual)
 			}
 			if v.Video.Codec != source.codec || v.Video.Frames < 20 || v.Video.Width != 640 {
 				t.Errorf("the picture is %+v", v.Video)
@@ -147,7 +170,11 @@ func TestRealtimePlayback(t *testing.T) {
 				if len(delays) < len(video.frames)*7/10 {
 					t.Fatalf("%d of %d pictures are as they were sent", len(delays), len(video.frames))
 				}
-				t.Logf("the server adds %v in the middle, %v to 95 %% of %d pictures", delays[len(delays)/2], delays[len(delays)*95/100], len(delays))
+				most := delays[len(delays)*95/100]
+				t.Logf("the server adds %v in the middle, %v to 95 %% of %d pictures", delays[len(delays)/2], most, len(delays))
+				if most > 100*time.Millisecond {
+					t.Errorf("the server adds %v to 95 %% of the pictures", most)
+				}
 			}
 		})
 	}

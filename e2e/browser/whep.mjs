@@ -1,12 +1,13 @@
 // Watches a stream over WHEP in Chromium with nothing but RTCPeerConnection, and prints
 // what arrived as JSON.
-// node whep.mjs --whep URL --seconds N [--only tcp]
+// node whep.mjs --whep URL --seconds N [--joins N] [--only tcp]
+// It joins as often as --joins says, and stays the last time.
 // With "--only tcp" the page drops the UDP candidates of the answer, as a network does that
 // lets no UDP through.
 import { createServer } from "node:http";
 import { flags, launch } from "./chromium.mjs";
 
-const { whep, seconds, only } = flags();
+const { whep, seconds, joins, only } = flags();
 
 const server = createServer((_, res) => {
   res.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>viewer</title><button>Play</button><video playsinline></video>");
@@ -16,14 +17,18 @@ await new Promise((resolve) => server.once("listening", resolve));
 /** Runs in the page: plays once the button is clicked. */
 function prepare([whep, only]) {
   const video = document.querySelector("video");
-  window.result = { states: [], firstFrameMs: null, error: "" };
   const play = async () => {
     const at = performance.now();
+    window.result = { states: [], answeredMs: null, connectedMs: null, firstFrameMs: null, error: "" };
+    const since = () => Math.round(performance.now() - at);
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     window.pc = pc;
     pc.addTransceiver("video", { direction: "recvonly" });
     pc.addTransceiver("audio", { direction: "recvonly" });
-    pc.onconnectionstatechange = () => window.result.states.push(pc.connectionState);
+    pc.onconnectionstatechange = () => {
+      window.result.states.push(pc.connectionState);
+      if (pc.connectionState === "connected") window.result.connectedMs = since();
+    };
     const stream = new MediaStream();
     pc.ontrack = (e) => {
       stream.addTrack(e.track);
@@ -31,15 +36,22 @@ function prepare([whep, only]) {
       video.play();
     };
     video.requestVideoFrameCallback(() => {
-      window.result.firstFrameMs = Math.round(performance.now() - at);
+      window.result.firstFrameMs = since();
     });
     await pc.setLocalDescription();
     const res = await fetch(whep, { method: "POST", headers: { "Content-Type": "application/sdp" }, body: pc.localDescription.sdp });
     let answer = await res.text();
+    window.result.answeredMs = since();
     if (res.status !== 201) throw new Error(`${res.status} ${answer}`);
     window.session = new URL(res.headers.get("Location"), whep).href;
     if (only === "tcp") answer = answer.split("\r\n").filter((l) => !/^a=candidate:.* udp /i.test(l)).join("\r\n");
     await pc.setRemoteDescription({ type: "answer", sdp: answer });
+  };
+  window.leave = async () => {
+    const { status } = await fetch(window.session, { method: "DELETE" });
+    window.pc.close();
+    video.srcObject = null;
+    return status;
   };
   document.querySelector("button").onclick = () => play().catch((e) => (window.result.error = e.message));
 }
@@ -65,10 +77,15 @@ try {
   const tab = await browser.newPage();
   await tab.goto(`http://127.0.0.1:${server.address().port}/`);
   await tab.evaluate(prepare, [whep, only ?? ""]);
-  await tab.getByRole("button").click();
-  await tab.waitForFunction(() => window.result.firstFrameMs !== null || window.result.error, null, { timeout: 20000, polling: 50 }).catch(() => {});
-  const error = await tab.evaluate(() => window.result.error);
-  if (error) throw new Error(error);
+  const times = [];
+  for (let left = Number(joins ?? 1); left > 0; left--) {
+    await tab.getByRole("button").click();
+    await tab.waitForFunction(() => window.result.firstFrameMs !== null || window.result.error, null, { timeout: 20000, polling: 50 }).catch(() => {});
+    const { error, answeredMs, connectedMs, firstFrameMs } = await tab.evaluate(() => window.result);
+    if (error) throw new Error(error);
+    times.push({ answeredMs, connectedMs, firstFrameMs });
+    if (left > 1) await tab.evaluate(() => window.leave());
+  }
   await tab.waitForTimeout(Number(seconds) * 1000);
   let out = await tab.evaluate(arrived);
   // A busy machine may take longer to bring as much.
@@ -76,7 +93,8 @@ try {
     await tab.waitForTimeout(500);
     out = await tab.evaluate(arrived);
   }
-  out.deleted = await tab.evaluate(async () => (await fetch(window.session, { method: "DELETE" })).status);
+  out.joins = times;
+  out.deleted = await tab.evaluate(() => window.leave());
   console.log(JSON.stringify(out));
 } finally {
   await browser.close();
