@@ -306,6 +306,30 @@ func TestSourceFails(t *testing.T) {
 	}
 }
 
+// What breaks off a source is told to people and logs, without what is secret of its address.
+func TestSecretsAreNotInTheReasonOfABreak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(t, fence{}, Pull{StreamID: "ls_1", URL: address})
+		x.answer = func() (Session, error) {
+			s := newSource(mediatest.Options{Duration: 3 * time.Second})
+			// As ffmpeg says it, to which the address is another.
+			s.end = fault.New(fault.Timeout, "pull", "", "rtmp://127.0.0.1:4711/live/verysecret?token=evenmore: timed out", "Check it.")
+			return s, nil
+		}
+		x.run(t)
+		time.Sleep(3500 * time.Millisecond)
+		s, ok := x.hub.Stream("ls_1")
+		if !ok || s.State() != hub.Lingering {
+			t.Fatal("the stream does not wait for its source")
+		}
+		reason := s.Snapshot().Reason
+		if !strings.Contains(reason, "timed out. Check it.") || strings.Contains(reason, "secret") || strings.Contains(reason, "evenmore") {
+			t.Errorf("%q", reason)
+		}
+		x.end(t)
+	})
+}
+
 // An encoder is stronger: while it publishes the source is left alone.
 func TestEncoderIsStronger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

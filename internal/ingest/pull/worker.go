@@ -210,7 +210,7 @@ func (w *worker) connect(own context.Context) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &request{streamID: w.pull.StreamID, peer: peer(net.JoinHostPort(addresses[0].String(), u.Port())), stopped: own.Err}
+	r := &request{streamID: w.pull.StreamID, address: w.pull.URL, peer: peer(net.JoinHostPort(addresses[0].String(), u.Port())), stopped: own.Err}
 	// The session lives on after connecting: only the timer ends with that.
 	ctx, cancel := context.WithCancelCause(own)
 	r.cancel = cancel
@@ -282,6 +282,7 @@ const protocol = "pull"
 // request is a source as ingest sees it.
 type request struct {
 	streamID string
+	address  string
 	peer     peer
 	session  Session
 	cancel   context.CancelCauseFunc
@@ -320,9 +321,23 @@ func (r *request) ReadPacket(ctx context.Context) (*media.Packet, error) {
 	case r.reason != nil:
 		return nil, r.reason
 	case ctx.Err() == nil && !errors.Is(err, io.EOF):
-		r.failed = err
+		r.failed = discreet(err, r.address)
+		return nil, r.failed
 	}
 	return nil, err
+}
+
+// discreet returns an error that says the same without what is secret of an address: ingest
+// tells why a publisher was lost to logs and to whoever asks.
+func discreet(err error, address string) error {
+	if text := err.Error(); redact(text, address) == text {
+		return err
+	}
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Cause == nil {
+		return errors.New(redact(err.Error(), address))
+	}
+	return fault.New(f.Kind, f.Op, redact(f.Subject, address), redact(f.Cause.Error(), address), f.Hint)
 }
 
 func (r *request) touch() {
