@@ -64,9 +64,10 @@ func setDefault[T comparable](field *T, value T) {
 type Source struct {
 	*fmp4.Reader
 
-	cancel context.CancelFunc
-	group  *errgroup.Group
-	stderr *tail
+	cancel  context.CancelFunc
+	group   *errgroup.Group
+	encoded *os.File // what ffmpeg writes
+	stderr  *tail
 }
 
 // Open starts the test picture; it runs until ctx ends or Close is called.
@@ -89,32 +90,43 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	return s, nil
 }
 
-// start runs ffmpeg and the two goroutines that feed it.
-func (s *Source) start(ctx context.Context, o Options, args []string) error {
-	soundIn, soundOut, err := os.Pipe()
-	if err != nil {
-		return fault.Wrap(fault.Internal, "start the test picture", "", err, "")
-	}
-	cmd := exec.CommandContext(ctx, o.FFmpeg, args...)
-	cmd.ExtraFiles = []*os.File{soundIn}
-	cmd.Stderr = s.stderr
-	cmd.WaitDelay = 2 * time.Second
-	pictureOut, err := cmd.StdinPipe()
-	if err == nil {
-		var stdout io.ReadCloser
-		if stdout, err = cmd.StdoutPipe(); err == nil {
-			s.Reader = fmp4.NewReader(stdout)
-			err = cmd.Start()
+// start runs ffmpeg, and what feeds it and waits for it.
+func (s *Source) start(ctx context.Context, o Options, args []string) (err error) {
+	var opened []*os.File
+	pipe := func() (r, w *os.File) {
+		if err != nil {
+			return nil, nil
 		}
+		if r, w, err = os.Pipe(); err == nil {
+			opened = append(opened, r, w)
+		}
+		return r, w
 	}
-	soundIn.Close()
+	pictureIn, pictureOut := pipe()
+	soundIn, soundOut := pipe()
+	encodedIn, encodedOut := pipe()
+	cmd := exec.CommandContext(ctx, o.FFmpeg, args...)
+	if err == nil {
+		cmd.Stdin, cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = pictureIn, []*os.File{soundIn}, encodedOut, s.stderr
+		cmd.WaitDelay = 2 * time.Second
+		err = cmd.Start()
+	}
 	if err != nil {
-		soundOut.Close()
+		for _, f := range opened {
+			f.Close()
+		}
 		return fault.Wrap(fault.Unavailable, "start the test picture", o.FFmpeg, err, "")
 	}
+	// The child has these now.
+	pictureIn.Close()
+	soundIn.Close()
+	encodedOut.Close()
+	s.encoded = encodedIn
+	s.Reader = fmp4.NewReader(encodedIn)
 
 	start := time.Now()
 	s.group = &errgroup.Group{}
+	s.group.Go(cmd.Wait)
 	s.group.Go(func() error {
 		defer pictureOut.Close()
 		if o.NoVideo {
@@ -139,6 +151,7 @@ func (s *Source) ReadPacket(ctx context.Context) (*media.Packet, error) {
 	if err == nil || ctx.Err() != nil {
 		return p, err
 	}
+	s.stop() // its last words are complete when it is gone
 	if said := s.stderr.String(); said != "" {
 		return nil, fault.New(fault.Unavailable, "encode the test picture", "", "ffmpeg: "+said,
 			"Run onair doctor to see which encoders this ffmpeg has.")
@@ -148,10 +161,16 @@ func (s *Source) ReadPacket(ctx context.Context) (*media.Packet, error) {
 
 // Close stops ffmpeg and waits for it.
 func (s *Source) Close() error {
-	s.cancel()
-	// Its parts end because they were told to; how they say so does not matter.
-	_ = s.group.Wait()
+	s.stop()
+	_ = s.encoded.Close() // an error means that it is closed
 	return nil
+}
+
+// stop ends ffmpeg and what feeds it, if they have not ended, and waits for them.
+func (s *Source) stop() {
+	s.cancel()
+	// They end because they were told to; how they say so does not matter.
+	_ = s.group.Wait()
 }
 
 // writePictures draws a frame each time one is due.

@@ -2,10 +2,14 @@ package testcard
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"onair/internal/fault"
 	"onair/internal/media"
@@ -114,4 +118,54 @@ func TestSourceErrorsSayWhatToDo(t *testing.T) {
 	if _, err := s.ReadPacket(context.Background()); err == nil {
 		t.Error("a child that ends at once yields no error")
 	}
+}
+
+// TestLastWords: what ffmpeg says at its end is in the error.
+func TestLastWords(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no shell")
+	}
+	program := filepath.Join(t.TempDir(), "ffmpeg")
+	if err := os.WriteFile(program, []byte("#!"+shell+"\necho the encoder is broken >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Options{FFmpeg: program})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.ReadPacket(t.Context()); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "the encoder is broken") {
+		t.Error(err)
+	}
+}
+
+// TestCloseLeavesNothing: the child is gone with all that belongs to it.
+func TestCloseLeavesNothing(t *testing.T) {
+	mediatest.Program(t, "ffmpeg")
+	ignore := goleak.IgnoreCurrent()
+	files := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip("open files cannot be counted here: ", err)
+		}
+		return len(list)
+	}
+	before := files()
+	for range 2 {
+		s, err := Open(t.Context(), Options{Width: 64, Height: 64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.ReadPacket(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if after := files(); after > before {
+		t.Errorf("%d files stay open", after-before)
+	}
+	goleak.VerifyNone(t, ignore)
 }
