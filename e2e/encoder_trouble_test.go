@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -76,7 +77,7 @@ func TestEncoderTrouble(t *testing.T) {
 				return
 			}
 			s.log.wait(t, "ffmpeg is ready", 40*time.Second) // encoders are tried while the server runs
-			s.waitVariants(st, 3, 10*time.Second)
+			s.waitVariants(st, 2, 10*time.Second)
 			source, made := s.follow(st, 480), s.follow(st, 360)
 			if trouble.hurt != nil {
 				made.plays(3 * time.Second)
@@ -109,9 +110,12 @@ func TestEncoderTrouble(t *testing.T) {
 		sent := make(chan error, 1)
 		go func() { sent <- paced(ctx, p, packets) }()
 		s.waitStatus(st, "active", 15*time.Second)
-		s.waitVariants(st, 4, 15*time.Second)
+		s.waitVariants(st, 3, 15*time.Second)
 		source, made := s.follow(st, 720), s.follow(st, 480)
 		made.plays(2 * time.Second)
+		if n := s.channels(st); n != 2 {
+			t.Errorf("%d channels are delivered, not 2", n)
+		}
 		changed := func(what string, is func(codec string, height int) bool) {
 			t.Helper()
 			for deadline := time.Now().Add(25 * time.Second); ; pause(ctx, 200*time.Millisecond) {
@@ -134,7 +138,29 @@ func TestEncoderTrouble(t *testing.T) {
 				t.Errorf("a picture of 540 lines is offered as %s", r.Name)
 			}
 		}
+		s.waitFinding(st, "resolution_changed", 10*time.Second)
+		if f := s.waitFinding(st, "format_changed", 10*time.Second); !strings.Contains(f.Title, "25 frames/s to H.264, 30 frames/s") {
+			t.Errorf("of the frame rate the health says %q", f.Title)
+		}
+		if f := s.waitFinding(st, "audio_changed", 10*time.Second); !strings.Contains(f.Title, "2 channels to AAC, 1 channels") {
+			t.Errorf("of the sound the health says %q", f.Title)
+		}
+		// The sound goes on, in the layout that it has now.
+		sound := s.followURL("sound", s.sound(st))
+		sound.plays(3 * time.Second)
+		if n := s.channels(st); n != 1 {
+			t.Errorf("%d channels are delivered, not 1", n)
+		}
 		changed("codec", func(codec string, _ int) bool { return codec == "HEVC" })
+		for deadline := time.Now().Add(10 * time.Second); ; pause(ctx, 200*time.Millisecond) {
+			if f := s.waitFinding(st, "format_changed", 10*time.Second); strings.Contains(f.Title, "from H.264 to HEVC") {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatalf("of the codec the health says %q", f.Title)
+			}
+		}
+		sound.plays(2 * time.Second)
+		sound.check(5 * time.Second)
 		source.check(5 * time.Second)
 		made.check(0)
 		cancel()
@@ -184,6 +210,45 @@ func changing(t *testing.T, each time.Duration) (tracks []*media.Track, packets 
 		packets = append(packets, all...)
 	}
 	return tracks, packets
+}
+
+// sound is the media playlist of the stream's sound.
+func (s *server) sound(st stream) string {
+	s.t.Helper()
+	return s.named(s.hlsURL(st), "#EXT-X-MEDIA:TYPE=AUDIO")
+}
+
+// channels is how many the newest sound that is delivered has, by its head.
+func (s *server) channels(st stream) int {
+	s.t.Helper()
+	out, errOut, err := run(s.t, 20*time.Second, "ffprobe", "-v", "error", "-show_entries", "stream=channels", "-of", "csv=p=0", s.named(s.sound(st), "#EXT-X-MAP:"))
+	n, bad := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil || bad != nil {
+		s.t.Fatalf("ffprobe of the head of the sound: %q, %v %s", out, err, errOut)
+	}
+	return n
+}
+
+// named is the URI of the last line of a playlist that begins so.
+func (s *server) named(playlist, begin string) (found string) {
+	s.t.Helper()
+	text, base, err := fetchText(s.t.Context(), playlist)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, begin); ok {
+			u, err := base.Parse(attribute(rest, "URI"))
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			found = u.String()
+		}
+	}
+	if found == "" {
+		s.t.Fatalf("%s is not in\n%s", begin, text)
+	}
+	return found
 }
 
 // signalEncoder sends a signal to the only encoder that runs.
@@ -248,8 +313,13 @@ type hlsViewer struct {
 // follow begins to watch the variant of that height until the test ends.
 func (s *server) follow(st stream, height int) *hlsViewer {
 	s.t.Helper()
-	v := &hlsViewer{s: s, name: fmt.Sprintf("%dp", height), statuses: map[int]int{}, first: make(chan struct{})}
-	url := s.rung(st, height)
+	return s.followURL(fmt.Sprintf("%dp", height), s.rung(st, height))
+}
+
+// followURL does so with a media playlist.
+func (s *server) followURL(name, url string) *hlsViewer {
+	s.t.Helper()
+	v := &hlsViewer{s: s, name: name, statuses: map[int]int{}, first: make(chan struct{})}
 	ctx, cancel := context.WithCancel(s.t.Context())
 	done := make(chan struct{})
 	go func() {
