@@ -51,8 +51,13 @@ func last(snap *pack.Snapshot) (keyFrame, bool) {
 	if k, ok := keyOf(snap.Open); ok {
 		return k, true
 	}
-	for i := len(snap.Segments) - 1; i >= 0; i-- {
-		if k, ok := keyOf(snap.Segments[i]); ok {
+	return lastOf(snap.Segments)
+}
+
+// lastOf returns the newest key frame of segments.
+func lastOf(list []*pack.Segment) (keyFrame, bool) {
+	for i := len(list) - 1; i >= 0; i-- {
+		if k, ok := keyOf(list[i]); ok {
 			return k, true
 		}
 	}

@@ -30,7 +30,8 @@ func PictureSize(t *media.Track) (width, height, bits int) {
 }
 
 // source returns the newest state of the rendition whose segments pictures are listed for:
-// the first one with a picture that the publisher sends and has not stopped to send.
+// the first one with a complete segment that there is a picture of, which the publisher
+// sends and has not stopped to send. There is one wherever a playlist lists pictures.
 func source(s *pack.Stream) *pack.Snapshot {
 	var best *pack.Snapshot
 	var newest time.Time
@@ -39,7 +40,7 @@ func source(s *pack.Stream) *pack.Snapshot {
 			continue
 		}
 		snap := r.Snapshot()
-		k, ok := last(snap)
+		k, ok := lastOf(snap.Segments)
 		if slack := time.Duration(s.TargetDuration()) * time.Second; ok && (best == nil || k.at.Sub(newest) > slack) {
 			best, newest = snap, k.at
 		}

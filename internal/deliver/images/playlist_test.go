@@ -185,4 +185,3 @@ func TestServeForAnotherHandler(t *testing.T) {
 		}
 	})
 }
-
