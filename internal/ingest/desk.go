@@ -169,6 +169,9 @@ func (d *desk) enter(s *session, first []*media.Packet, now time.Time) error {
 	s.timeline.adopt, s.timeline.zero = s.adopt, d.zero
 	s.drift = drift{}
 	s.lanes = s.lanes[:0]
+	if d.tooMany(s, first) {
+		return errTooMany(d.id)
+	}
 	tracks := s.learnTracks(first)
 	if d.pub == nil || d.owner != s {
 		pub, err := d.hub.Publish(d.id, hub.PublishOptions{

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"onair/internal/event"
+	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/media"
 	"onair/internal/media/mediatest"
@@ -260,5 +261,39 @@ func TestParametersThatChangeAllTheTime(t *testing.T) {
 	}
 	if e.s.repairs.counts()["parameters"] == 0 {
 		t.Error("nothing was told of packets left out")
+	}
+}
+
+// Publishers that come one after the other, each with tracks that nobody had before, do not
+// make a stream remember more than so many.
+func TestTracksOfManyPublishers(t *testing.T) {
+	e := newEncoder(t, 1000, 16000, func(_ media.Kind, at time.Duration) (time.Duration, time.Duration, bool) { return at, at, true })
+	e.s.grant.Linger = time.Minute
+	e.s.cancel = func(error) {} // it is taken over
+	e.send(2*time.Second, nil)
+	d := e.s.desk
+	refused := 0
+	for n := range 10 {
+		var first []*media.Packet
+		for i := range 7 {
+			tr := *e.video
+			tr.ID, tr.Height = 1+2*i, 1080-100*i-n
+			p := e.packet(&tr, 2*time.Second)
+			p.Key = true
+			first = append(first, p)
+		}
+		s := &session{
+			Ingest: e.s.Ingest, request: &request{}, grant: e.s.grant, id: "in_2",
+			repairs: &repairs{}, cancel: func(error) {},
+		}
+		if err := s.join(first); fault.Is(err, fault.TooMany) {
+			refused++
+		}
+		if len(d.lanes) > maxLanes {
+			t.Fatalf("the stream has %d tracks after %d publishers", len(d.lanes), n+1)
+		}
+	}
+	if refused == 0 {
+		t.Error("nobody was refused")
 	}
 }

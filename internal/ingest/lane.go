@@ -134,6 +134,23 @@ func (s *session) laneOf(in *media.Track, rendition string) *lane {
 	return nil
 }
 
+// tooMany tells whether the stream would have seen too many tracks with those of packets.
+func (d *desk) tooMany(s *session, packets []*media.Packet) bool {
+	list, lanes := seen(packets), len(d.lanes)
+	s.names.learn(list)
+	for _, t := range list {
+		if s.laneOf(t, s.names.name(t)) == nil {
+			lanes++
+		}
+	}
+	return lanes > maxLanes
+}
+
+func errTooMany(stream string) error {
+	return fault.New(fault.TooMany, "publish", stream, "more than 32 tracks have been sent since the stream began",
+		"Send fewer audio and video tracks, or end the stream and begin anew")
+}
+
 func (d *desk) freeID(want int) int {
 	for {
 		free := true
@@ -175,7 +192,7 @@ func (l *lane) earliest() int64 {
 // put moves a packet of the publisher on the air to the stream's timeline, and writes it.
 func (d *desk) put(s *session, p *media.Packet) error {
 	if changed, known := s.timeline.knows(p.Track); !known && len(d.lanes) >= maxLanes {
-		return fault.New(fault.TooMany, "publish", d.id, "the encoder has sent more than 32 tracks", "Send fewer audio and video tracks")
+		return errTooMany(d.id)
 	} else if changed && !d.changes.take(s.arrived) {
 		s.repairs.count(repairParameters)
 		return nil
