@@ -75,19 +75,7 @@ func (c *conn) takeACKACK(number uint32, now time.Time) {
 }
 
 func (c *conn) takeNAK(body []byte, now time.Time) {
-	for len(body) >= 4 {
-		first := binary.BigEndian.Uint32(body)
-		body = body[4:]
-		last := first
-		if first>>31 == 1 {
-			if len(body) < 4 {
-				return
-			}
-			last = binary.BigEndian.Uint32(body)
-			body = body[4:]
-		}
-		c.out.nak(first&seqMask, last&seqMask, now, c.rtt)
-	}
+	c.out.report(body, now, c.rtt)
 	c.pump(now)
 }
 

@@ -1,6 +1,7 @@
 package srt
 
 import (
+	"encoding/binary"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -208,5 +209,46 @@ func TestSequenceNumbersHalfACircleAhead(t *testing.T) {
 	push(seqAdd(r.next, 1<<30-1))
 	if r.overflow != 1 || r.missing != 2 || r.end != 5 {
 		t.Errorf("after a packet half a circle ahead: %d over, %d missing, end %d", r.overflow, r.missing, r.end)
+	}
+}
+
+// TestReportsOfLoss: what a report names is marked once, and a report that names the whole
+// window again and again costs no more than one that names it once.
+func TestReportsOfLoss(t *testing.T) {
+	const count = 4000
+	now := time.Unix(0, 0)
+	sent := func() *sender {
+		s := newSender(seqMask-10, time.Second, maxWindow)
+		for range count {
+			s.push(make([]byte, headerSize+1), keyNone, 1)
+		}
+		s.credit = count
+		if n := len(s.pump(now, 0, nil)); n != count {
+			t.Fatalf("%d of %d packets were sent", n, count)
+		}
+		return s
+	}
+	words := func(list ...uint32) (b []byte) {
+		for _, w := range list {
+			b = binary.BigEndian.AppendUint32(b, w)
+		}
+		return b
+	}
+	s := sent()
+	first := s.una
+	some := words(appendLoss(appendLoss(nil, first, first), seqAdd(first, 20), seqAdd(first, 29))...)
+	if looked := s.report(some, now.Add(time.Second), time.Millisecond); looked != 11 || s.lost != 11 {
+		t.Errorf("of 11 reported packets %d were looked at and %d are to be repeated", looked, s.lost)
+	}
+	s = sent()
+	var list []uint32
+	for range maxLossWords / 2 {
+		list = appendLoss(list, first, seqAdd(first, count-1))
+	}
+	if looked := s.report(words(list...), now.Add(time.Second), time.Millisecond); looked >= maxWindow+count || s.lost != count {
+		t.Errorf("%d packets were looked at for %d in the window, %d are to be repeated", looked, count, s.lost)
+	}
+	if looked := s.report(words(1<<31|first), now, 0); looked != 0 {
+		t.Errorf("a range that is cut short names %d packets", looked)
 	}
 }

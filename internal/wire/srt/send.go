@@ -132,8 +132,29 @@ func (s *sender) shift(n int) {
 	s.queue, s.sent, s.una = s.queue[n:], s.sent-n, seqAdd(s.una, n)
 }
 
-// nak marks what the peer reports missing, unless it was sent within a round trip.
-func (s *sender) nak(first, last uint32, now time.Time, rtt time.Duration) {
+// report takes a loss report (appendix A) and returns how many packets were looked at. A
+// true report names each packet once; one that names the window over and over is not
+// followed for longer than a window.
+func (s *sender) report(list []byte, now time.Time, rtt time.Duration) (looked int) {
+	for len(list) >= 4 && looked < maxWindow {
+		first := binary.BigEndian.Uint32(list)
+		list = list[4:]
+		last := first
+		if first>>31 == 1 {
+			if len(list) < 4 {
+				break
+			}
+			last = binary.BigEndian.Uint32(list)
+			list = list[4:]
+		}
+		looked += s.nak(first&seqMask, last&seqMask, now, rtt)
+	}
+	return looked
+}
+
+// nak marks what the peer reports missing, unless it was sent within a round trip. It
+// returns how many packets it looked at.
+func (s *sender) nak(first, last uint32, now time.Time, rtt time.Duration) int {
 	from, to := max(seqDiff(first, s.una), 0), min(seqDiff(last, s.una), s.sent-1)
 	for i := from; i <= to; i++ {
 		if p := &s.queue[i]; !p.lost && now.Sub(p.last) >= rtt {
@@ -141,4 +162,5 @@ func (s *sender) nak(first, last uint32, now time.Time, rtt time.Duration) {
 			s.lost++
 		}
 	}
+	return max(to-from+1, 0)
 }
