@@ -66,9 +66,9 @@ const maxMoves = 16
 func (p *Publisher) move(from *publication, request call) {
 	info, _ := object(request.arg(1))
 	where, _ := info.GetString("tcUrl")
-	address, ok := p.elsewhere(where)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	address, ok := p.elsewhere(where)
 	if !ok || p.closed || p.moving || from != p.on || p.next != nil || p.moves == maxMoves {
 		return
 	}
@@ -79,7 +79,8 @@ func (p *Publisher) move(from *publication, request call) {
 }
 
 // elsewhere is the address to publish to at a tcUrl, which may be relative, and is that of
-// now if it is empty. A key that goes to a server by TLS goes nowhere without.
+// now if it is empty. A key that goes to a server by TLS goes nowhere without. The lock is
+// held: a connection that was asked for before may be there in this moment.
 func (p *Publisher) elsewhere(tcURL string) (string, bool) {
 	if tcURL == "" {
 		return p.address, true
