@@ -17,11 +17,13 @@ import (
 )
 
 // Bounds of an HTTP connection. A head must be complete within headTime, however many
-// bytes of it trickle in; bodies and answers have deadlines where they are served.
+// bytes of it trickle in, and an answer be given and taken within answerTime; bodies,
+// media and feeds have deadlines of their own where they are served.
 const (
-	headTime = 5 * time.Second
-	idleTime = 90 * time.Second
-	headSize = 16 << 10
+	headTime   = 5 * time.Second
+	answerTime = 2 * time.Minute
+	idleTime   = 90 * time.Second
+	headSize   = 16 << 10
 )
 
 // routes are the parts behind the one HTTP mux.
@@ -35,6 +37,9 @@ type routes struct {
 // ServeHTTP hands the request to its part. Media comes first and by prefix alone: it
 // is nearly every request.
 func (r routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	// Not every ResponseWriter has deadlines; those of net/http's server have. They hold
+	// for the connection, so that each of its requests sets its own.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 	path := req.URL.Path
 	switch {
 	case strings.HasPrefix(path, "/hls/"):
