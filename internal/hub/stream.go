@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"onair/internal/event"
+	"onair/internal/fault"
 	"onair/internal/media"
 )
 
@@ -23,6 +24,7 @@ type Stream struct {
 	name   string
 	serial uint64
 	done   chan struct{} // closed when Ended
+	cause  error         // why it ended; written before done is closed
 	source *Feed
 
 	mu sync.Mutex
@@ -56,6 +58,16 @@ func (s *Stream) Name() string { return s.name }
 
 // Done is closed when the stream has ended.
 func (s *Stream) Done() <-chan struct{} { return s.done }
+
+// Err tells why the stream has ended: what Kick or Close were given, io.ErrClosedPipe if its
+// publisher stopped, fault.Timeout if one that was lost did not come back in time; nil while
+// it has not.
+func (s *Stream) Err() error {
+	if !s.over() {
+		return nil
+	}
+	return s.cause
+}
 
 // over reports whether the stream has ended, without its lock.
 func (s *Stream) over() bool {
@@ -243,6 +255,7 @@ func (s *Stream) expired(p *Publication) {
 		s.mu.Unlock()
 		return
 	}
+	s.cause = fault.New(fault.Timeout, "publish", "", "the stream ended, for its publisher did not come back in time", "Connect again")
 	s.end("the publisher did not come back: " + s.reason)
 }
 
@@ -256,6 +269,9 @@ func (s *Stream) stop(only *Publication, err error) bool {
 	}
 	if s.pub != nil {
 		s.pub.leave(err)
+	}
+	if s.cause = err; err == nil || errors.Is(err, io.EOF) {
+		s.cause = io.ErrClosedPipe
 	}
 	s.end(reasonOf(err))
 	return true

@@ -186,7 +186,7 @@ func (d *desk) enter(s *session, first []*media.Packet, now time.Time) error {
 			// The stream was ended just now, and what ended it is meant for s too.
 			pub.End(nil)
 			d.over = true
-			return d.pub.Err()
+			return d.pub.Stream().Err()
 		}
 		d.pub, d.owner, d.mode = pub, s, s.grant.LatencyMode
 	}
@@ -386,12 +386,4 @@ func (d *desk) stream() *hub.Stream {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.pub.Stream()
-}
-
-// reason is why the stream ended.
-func (d *desk) reason() error {
-	d.mu.Lock()
-	pub := d.pub
-	d.mu.Unlock()
-	return pub.Err()
 }

@@ -222,12 +222,12 @@ func (s *session) run(parent context.Context) error {
 	}
 
 	// Whoever takes over or kicks must not wait for this publisher's next packet.
-	over := s.desk.stream().Done()
+	stream := s.desk.stream()
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		select {
-		case <-over:
-			cancel(s.desk.reason())
+		case <-stream.Done():
+			cancel(stream.Err())
 		case <-ctx.Done():
 		}
 	})

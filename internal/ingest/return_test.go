@@ -5,6 +5,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"onair/internal/fault"
+	"onair/internal/hub"
 	"onair/internal/media"
 	"onair/internal/media/mediatest"
 )
@@ -101,5 +103,29 @@ func TestFillerIsOnTime(t *testing.T) {
 				t.Errorf("track %d: what is due at %v came %v late", p.Track.ID, p.Track.Duration(p.DTS), late)
 			}
 		}
+	})
+}
+
+// TestReasonOfWhoWaits: a publisher that came back and is not on the air yet is told why the
+// stream ended, and not why the one before it was lost.
+func TestReasonOfWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t)
+		steps := live(mediatest.Options{Duration: 3 * time.Second})
+		if err := r.Serve(t.Context(), &request{key: "good", steps: append(steps, step{err: errReset})}); err != errReset {
+			t.Error(err)
+		}
+		back := r.serve(t.Context(), &request{key: "good", steps: live(mediatest.Options{Duration: time.Minute})})
+		time.Sleep(100 * time.Millisecond)
+		disabled := fault.New(fault.Disabled, "publish", "", "the stream was disabled", "")
+		if s, _ := r.hub.Stream("ls_1"); s.State() != hub.Lingering || !r.hub.Kick("ls_1", disabled) {
+			t.Error("it is on the air already")
+		}
+		if err := <-back; err != disabled {
+			t.Errorf("told: %v", err)
+		}
+		r.cancel()
+		<-r.ran
+		r.hub.Close(errReset)
 	})
 }
