@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -16,18 +17,19 @@ type configCommand struct {
 }
 
 type configCheckCommand struct {
-	File string `arg:"" optional:"" help:"The file; without it, only the environment is checked."`
+	File string `arg:"" optional:"" help:"The file; without it that of --config, or only the environment."`
 }
 
 // Run parses a serve command line with the file and reports every problem.
-func (cmd configCheckCommand) Run(c console) error {
+func (cmd configCheckCommand) Run(c console, given *commandLine) error {
+	file := cmp.Or(cmd.File, given.ConfigFile)
 	line := newCommandLine()
-	parser, _ := newParser(line, cmd.File, c)
+	parser, _ := newParser(line, file, c)
 	if parser == nil {
 		return errReported
 	}
 	if _, err := parser.Parse([]string{"serve"}); err != nil {
-		return fault.Wrap(fault.Invalid, "check settings", cmd.File, err, "")
+		return fault.Wrap(fault.Invalid, "check settings", file, err, "")
 	}
 	if err := line.Serve.Config.Validate(); err != nil {
 		return err

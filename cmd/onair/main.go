@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		return 2
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	if err := parsed.Run(console{out, errOut}, parser); err != nil {
+	if err := parsed.Run(console{out, errOut}, parser, line); err != nil {
 		if !errors.Is(err, errReported) {
 			fmt.Fprintf(errOut, "onair: %v\n", err)
 		}
@@ -129,6 +129,9 @@ func configPath(args []string) string {
 			if len(arg) > len(name) && arg[:len(name)+1] == name+"=" {
 				return arg[len(name)+1:]
 			}
+		}
+		if len(arg) > 2 && arg[:2] == "-c" {
+			return arg[2:]
 		}
 	}
 	return os.Getenv("ONAIR_CONFIG")

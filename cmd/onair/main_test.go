@@ -151,6 +151,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"a list", []string{"config", "check", write("http: [1, 2]\n")}, []string{"line 1", "http"}},
 		{"a lone value", []string{"config", "check", write("8080\n")}, []string{"line 1"}},
 		{"wrong type", []string{"config", "check", write("http-max-connections: lots\n")}, []string{"http-max-connections", "lots"}},
+		{"out of range, in the file of the flag", []string{"--config", write("http-max-connections: 0\n"), "config", "check"}, []string{"http-max-connections", "16384"}},
+		{"the flag in one word", []string{"-c" + write("rtpm: off\n"), "version"}, []string{":1:", "rtpm", "config doc"}},
 		{"out of range", []string{"config", "check", write("http-max-connections: 0\n")}, []string{"http-max-connections", "16384"}},
 		{"bad address", []string{"config", "check", write("http: '8080'\n")}, []string{"http", ":8080"}},
 		{"bad public URL", []string{"config", "check", write("public-url: live.example.com\n")}, []string{"public-url", "https://"}},
