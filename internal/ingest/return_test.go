@@ -125,7 +125,9 @@ func TestReasonOfWhoWaits(t *testing.T) {
 			t.Errorf("told: %v", err)
 		}
 		r.cancel()
-		<-r.ran
+		if err := <-r.ran; err != nil {
+			t.Error(err)
+		}
 		r.hub.Close(errReset)
 	})
 }
