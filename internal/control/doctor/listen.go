@@ -35,14 +35,13 @@ func (d *Doctor) follow(ctx context.Context, l *event.Listener) {
 		if missed > 0 {
 			d.forgetRenditions()
 		}
+		at := e.At
 		switch e := e.Event.(type) {
 		case event.StreamActive:
 			d.active(e)
 		case event.StreamIdle:
 			if s := d.find(e.StreamID); s != nil {
-				s.mu.Lock()
-				s.over, s.outputs = true, nil
-				s.mu.Unlock()
+				s.end(at)
 			}
 		case event.RenditionChanged:
 			d.rendition(e)

@@ -91,6 +91,17 @@ func (s *stream) watch(t *Tap, now time.Time) {
 	p.repaired = nil
 }
 
+// end takes note that the broadcast was over at that time. Word of it may come when the
+// next one has begun, of which it says nothing.
+func (s *stream) end(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.active(); p != nil && p.tap.session.Since.After(at) {
+		return
+	}
+	s.over, s.outputs = true, nil
+}
+
 // active is the source that counts: the main one while it is connected, else a backup
 // that is; nil without either.
 func (s *stream) active() *source {
