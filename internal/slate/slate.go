@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -100,6 +101,8 @@ func (s *Slate) encode(ctx context.Context, want shape) (keyFrame, error) {
 		"-vf", fit, "-frames:v", "1", "-pix_fmt", "yuv420p"}, coder...)
 	args = append(args, "-f", "mp4", "-movflags", "frag_every_frame+empty_moov+delay_moov+default_base_moof", "pipe:1")
 	cmd := exec.CommandContext(ctx, s.cfg.FFmpeg, args...)
+	// The rest of the environment may be secret.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LD_LIBRARY_PATH=" + os.Getenv("LD_LIBRARY_PATH")}
 	cmd.WaitDelay = exitTime
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said

@@ -5,7 +5,9 @@ import (
 	"image/color"
 	"image/png"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"onair/internal/fault"
@@ -73,5 +75,21 @@ func TestWhatIsNoPictureIsRefused(t *testing.T) {
 		if _, err := New(t.Context(), Config{File: file, FFmpeg: "ffmpeg"}); !fault.Is(err, fault.Unavailable) {
 			t.Errorf("%s: %v", file, err)
 		}
+	}
+}
+
+// TestEnvironmentIsKept: the secrets of the server are not ffmpeg's business.
+func TestEnvironmentIsKept(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no shell")
+	}
+	t.Setenv("ONAIR_ADMIN_TOKEN", "hunter2")
+	program := filepath.Join(t.TempDir(), "ffmpeg")
+	if err := os.WriteFile(program, []byte("#!"+shell+"\necho \"token=$ONAIR_ADMIN_TOKEN path=$PATH\" >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), Config{File: "x.png", FFmpeg: program}); err == nil || !strings.Contains(err.Error(), "token= path="+os.Getenv("PATH")) {
+		t.Error(err)
 	}
 }

@@ -106,6 +106,8 @@ func (s *Source) start(ctx context.Context, o Options, args []string) (err error
 	soundIn, soundOut := pipe()
 	encodedIn, encodedOut := pipe()
 	cmd := exec.CommandContext(ctx, o.FFmpeg, args...)
+	// The rest of the environment may be secret.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LD_LIBRARY_PATH=" + os.Getenv("LD_LIBRARY_PATH")}
 	if err == nil {
 		cmd.Stdin, cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = pictureIn, []*os.File{soundIn}, encodedOut, s.stderr
 		cmd.WaitDelay = 2 * time.Second

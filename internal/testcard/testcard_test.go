@@ -140,6 +140,27 @@ func TestLastWords(t *testing.T) {
 	}
 }
 
+// TestEnvironmentIsKept: the secrets of who runs the test picture are not ffmpeg's business.
+func TestEnvironmentIsKept(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no shell")
+	}
+	t.Setenv("ONAIR_ADMIN_TOKEN", "hunter2")
+	program := filepath.Join(t.TempDir(), "ffmpeg")
+	if err := os.WriteFile(program, []byte("#!"+shell+"\necho \"token=$ONAIR_ADMIN_TOKEN path=$PATH\" >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Options{FFmpeg: program})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.ReadPacket(t.Context()); err == nil || !strings.Contains(err.Error(), "token= path="+os.Getenv("PATH")) {
+		t.Error(err)
+	}
+}
+
 // TestCloseLeavesNothing: the child is gone with all that belongs to it.
 func TestCloseLeavesNothing(t *testing.T) {
 	mediatest.Program(t, "ffmpeg")
