@@ -2,6 +2,10 @@ package srt
 
 import (
 	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
 
 	"onair/internal/fault"
 )
@@ -125,4 +129,26 @@ func refuse(op, subject string, code uint32) *rejection {
 	}
 	cause := fmt.Sprintf("%s (SRT rejection %d)", r.text, code)
 	return &rejection{code: code, fault: fault.New(r.kind, op, subject, cause, r.hint)}
+}
+
+// refusals bounds how often refused callers are told of in the log.
+type refusals struct {
+	mu     sync.Mutex
+	last   time.Time
+	untold int // since the last line
+}
+
+func (r *refusals) tell(log *slog.Logger, now time.Time, peer netip.AddrPort, why any) {
+	r.mu.Lock()
+	untold := r.untold
+	quiet := !r.last.IsZero() && now.Sub(r.last) < tellPause
+	if quiet {
+		r.untold++
+	} else {
+		r.last, r.untold = now, 0
+	}
+	r.mu.Unlock()
+	if !quiet {
+		log.Info("SRT connection refused", "peer", peer, "error", why, "untold", untold)
+	}
 }

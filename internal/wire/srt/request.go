@@ -55,7 +55,7 @@ func (s *Server) serve(r *request) {
 		r.told = true
 		s.decided(r)
 		s.refuse(r.who.addr, r.hs, code)
-		s.log.Info("SRT connection refused", "peer", r.who.addr, "error", secretText(code, passphrase != ""))
+		s.passphrases.tell(s.log, time.Now(), r.who.addr, secretText(code, passphrase != ""))
 		return
 	}
 	if r.id.publish {

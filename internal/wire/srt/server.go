@@ -27,6 +27,9 @@ const (
 	secretTime = 2 * time.Second
 	// stopTime is how long Run waits for connections to end by themselves.
 	stopTime = 3 * time.Second
+	// tellPause is the least time between two lines of the log about refused callers:
+	// who has a cookie may ask as often as it can send. The metric counts each.
+	tellPause = time.Second
 )
 
 // Handler takes the requests of a Server. Its methods are called in a goroutine of the
@@ -52,6 +55,8 @@ type Server struct {
 	cookie  *srtnet.SYNCookie
 	metrics *metrics
 	start   time.Time
+	// Those of a wrong passphrase are told apart: whoever made that mistake looks here.
+	calls, passphrases refusals
 
 	// The context and the handler of Run.
 	ctx     context.Context
@@ -257,7 +262,7 @@ func (s *Server) conclude(h header, hs *handshake, from netip.AddrPort, now time
 			s.metrics.reject(reason)
 			s.refuse(from, hs, code)
 			why := refuse("take an SRT connection", "", code).fault.Cause
-			s.log.Info("SRT connection refused", "peer", from, "error", errors.Join(err, why))
+			s.calls.tell(s.log, now, from, errors.Join(err, why))
 		}
 		return
 	}
