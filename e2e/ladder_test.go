@@ -321,7 +321,7 @@ func movie(t *testing.T) string {
 	file := filepath.Join(t.TempDir(), "movie.mp4")
 	_, errOut, err := run(t, 3*time.Minute, "ffmpeg", "-hide_banner", "-v", "error", "-nostdin",
 		"-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=15,noise=alls=12:allf=t", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
-		"-t", "150", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "30", "-keyint_min", "30", "-sc_threshold", "0",
+		"-t", "120", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "30", "-keyint_min", "30", "-sc_threshold", "0",
 		"-b:v", "2000k", "-maxrate", "2000k", "-bufsize", "1000k", "-c:a", "aac", "-b:a", "64k", "-ac", "2", file)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, errOut)
@@ -330,27 +330,36 @@ func movie(t *testing.T) string {
 }
 
 // TestPlayersFollowTheNetwork plays the ladder in three players on a line that becomes
-// narrow, so that the source does not fit, and wide again. The rates are near each other: what
-// hls.js measures on a wide line grows by a thirteenth of the bit rate it plays, each second.
+// narrow, so that the source does not fit, and wide again.
 func TestPlayersFollowTheNetwork(t *testing.T) {
 	s := start(t, "--transcode", "just-in-time")
 	file := movie(t)
-	for _, player := range []string{"hls", "shaka", "dash"} {
-		t.Run(player, func(t *testing.T) {
+	for _, tt := range []struct {
+		name, player, settings string
+		up                     bool
+	}{
+		{name: "hls.js", player: "hls", settings: "{}", up: true},
+		// Of a part that is asked for before it is there, Shaka takes the wait for slowness of
+		// the line: at low latency it follows the line down, and not all the way up.
+		{name: "Shaka, low latency", player: "shaka", settings: "{}"},
+		{name: "Shaka", player: "shaka", settings: `{"streaming":{"lowLatencyMode":false}}`, up: true},
+		{name: "dash.js", player: "dash", settings: "{}", up: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			s := s.in(t)
 			st := s.createWith(map[string]any{"latency_mode": "low", "ladder": map[string]any{"rungs": []string{"360p@500k", "240p@250k"}}})
 			p := encode(t, "ffmpeg", "-hide_banner", "-v", "error", "-nostdin", "-re", "-i", file, "-c", "copy", "-f", "flv", s.publishURL(st))
 			defer p.kill()
 			s.waitStatus(st, "active", 20*time.Second)
 			s.waitPlayable(st, 15*time.Second)
-			url, again := s.hlsURL(st), "90"
-			if player == "shaka" {
-				again = "10"
+			url, again := s.hlsURL(st), "60"
+			if tt.player == "dash" {
+				url = s.dashURL(st)
 			}
-			if player == "dash" {
-				url, again = s.dashURL(st), "20"
+			if !tt.up {
+				again = "1"
 			}
-			out, errOut, err := run(t, 180*time.Second, "node", "browser/ladder.mjs", "--player", player, "--url", url, "--narrow", "1050", "--again", again)
+			out, errOut, err := run(t, 150*time.Second, "node", "browser/ladder.mjs", "--player", tt.player, "--url", url, "--narrow", "1400", "--again", again, "--settings", tt.settings)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, errOut)
 			}
@@ -365,24 +374,13 @@ func TestPlayersFollowTheNetwork(t *testing.T) {
 			if len(a.Phases) != 3 {
 				t.Fatalf("%d phases", len(a.Phases))
 			}
-			if player == "shaka" {
-				// Not shown: in Shaka 5.2 the picture was seen to stall, on the wide line too,
-				// and not to follow the line, for a reason that is not known. Here it must
-				// begin and report nothing fatal.
-				if a.Phases[0].Last == 0 {
-					t.Error("it shows nothing")
-				}
-				return
-			}
 			if wide := a.Phases[0]; wide.Last != 1280 {
 				t.Errorf("on a wide line it shows a width of %d (%v)", wide.Last, wide.Widths)
 			}
 			if narrow := a.Phases[1]; narrow.Last == 0 || narrow.Last >= 1280 {
 				t.Errorf("on a narrow line it shows a width of %d (%v)", narrow.Last, narrow.Widths)
 			}
-			// Not shown for dash.js: with parts that are sent as they are made it takes its line for
-			// little wider than what it plays, and came up in some runs only.
-			if again := a.Phases[2]; again.Last != 1280 && player != "dash" {
+			if again := a.Phases[2]; again.Last != 1280 && tt.up {
 				t.Errorf("on a line that is wide again it shows a width of %d (%v)", again.Last, again.Widths)
 			}
 			for _, p := range a.Phases {

@@ -1,13 +1,14 @@
 // Plays one stream in Chromium on a line that becomes narrow and wide again, and prints
 // which renditions were shown in each of the three phases, and for how long at most the
 // player waited for data in each. Pictures that a busy machine shows late are no such wait.
-// node ladder.mjs --player hls|shaka|dash --url URL --narrow KBIT [--wide S --narrowFor S --again S]
+// node ladder.mjs --player hls|shaka|dash --url URL --narrow KBIT [--line KBIT --settings JSON --wide S --narrowFor S --again S]
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { flags, launch, serve } from "./chromium.mjs";
 
 // "again" is the most: it ends when the first phase's rendition has been shown for three seconds.
-const { player, url, narrow, wide = 12, narrowFor = 20, again = 90 } = flags();
+// The wide line has a rate, too: what loopback brings at once, no player can measure.
+const { player, url, narrow, line: full = 20000, settings = "{}", wide = 8, narrowFor = 15, again = 60 } = flags();
 const require = createRequire(import.meta.url);
 
 const page = `<!doctype html><meta charset="utf-8"><title>player</title>
@@ -16,7 +17,7 @@ const page = `<!doctype html><meta charset="utf-8"><title>player</title>
 
 const start = {
   hls: `
-    const hls = new Hls({ lowLatencyMode: true });
+    const hls = new Hls({ lowLatencyMode: true, ...settings });
     window.hls = hls;
     hls.on(Hls.Events.ERROR, (_, e) => {
       const text = e.type + " " + e.details + (e.error ? " " + e.error.message : "");
@@ -36,6 +37,7 @@ const start = {
         window.log.errors.push(text);
         if (e.detail.severity === 2) window.log.fatal.push(text);
       });
+      p.configure(settings);
       await p.attach(video);
       await p.load(URL_);
       window.log.levels = p.getVariantTracks().map((t) => t.height + "@" + t.bandwidth);
@@ -44,7 +46,7 @@ const start = {
   dash: `
     const p = dashjs.MediaPlayer().create();
     window.player = p;
-    p.updateSettings({ debug: { logLevel: 1 } });
+    p.updateSettings({ debug: { logLevel: 1 }, ...settings });
     p.on(dashjs.MediaPlayer.events.ERROR, (e) => {
       const text = "dash " + (e.error?.code ?? "") + " " + (e.error?.message ?? e.error ?? "");
       window.log.errors.push(text);
@@ -70,6 +72,7 @@ const files = {
   "/start.js": [
     "text/javascript",
     `const URL_ = ${JSON.stringify(url)};
+    const settings = ${settings};
     const video = document.getElementById("v");
     window.log = { fatal: [], errors: [], levels: [] };
     window.frames_ = window.watchFrames(video);
@@ -106,10 +109,11 @@ try {
   const line = (kbit) =>
     network.send("Network.emulateNetworkConditions", {
       offline: false,
-      latency: kbit ? 20 : 0,
-      downloadThroughput: kbit ? (kbit * 1000) / 8 : -1,
+      latency: 20,
+      downloadThroughput: (kbit * 1000) / 8,
       uploadThroughput: -1,
     });
+  await line(Number(full));
   await tab.goto(`http://127.0.0.1:${server.address().port}/`);
   await tab
     .waitForFunction(() => window.frames_.length > 2 || window.log.fatal.length > 0, null, { timeout: 40000 })
@@ -147,9 +151,9 @@ try {
       ),
     );
   };
-  await phase("wide", 0, wide);
+  await phase("wide", Number(full), wide);
   await phase("narrow", Number(narrow), narrowFor);
-  await phase("wide again", 0, again, phases[0].last);
+  await phase("wide again", Number(full), again, phases[0].last);
   const log = await tab.evaluate(() => ({ ...window.log, seeks: window.seeks ?? 0 }));
   console.log(JSON.stringify({ ...log, phases }));
 } finally {
