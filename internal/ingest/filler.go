@@ -61,10 +61,44 @@ func (d *desk) still() time.Duration {
 // air, and else up to where the others are. A picture is written when it is due to be shown:
 // it lasts until the next one, which may be the publisher's.
 func (d *desk) fill(now time.Time) {
-	until := d.awaits(now).Sub(d.zero)
-	from := until
+	from, until := d.gap(now)
+	// In steps, so that the tracks stay interleaved.
+	for at := from; from < until; at = min(at+d.still(), until) {
+		// Sound goes little further than the pictures: what follows is the publisher's to use.
+		pictured, pictures := time.Duration(0), false
+		for _, l := range d.lanes {
+			if l.track.Kind() != media.Video || !d.silent(l, now) || !l.fillable() {
+				continue
+			}
+			if err := d.hold(l, at); err != nil {
+				return // the stream is over
+			}
+			pictured, pictures = max(pictured, l.track.Duration(l.last)), true
+		}
+		if !pictures {
+			pictured = until
+		}
+		for _, l := range d.lanes {
+			if l.track.Kind() == media.Audio && d.silent(l, now) && l.fillable() {
+				if err := d.mute(l, min(at, pictured+soundAhead)); err != nil {
+					return
+				}
+			}
+		}
+		if at >= until {
+			return
+		}
+	}
+}
+
+// gap is what fill has to fill: from where the first lane fell silent that can be filled,
+// and no more than longestFill.
+func (d *desk) gap(now time.Time) (from, until time.Duration) {
+	until = d.awaits(now).Sub(d.zero)
+	from = until
 	for _, l := range d.lanes {
-		if d.silent(l, now) {
+		// One that no filler can be made for stays where it is, ever further back.
+		if d.silent(l, now) && l.fillable() {
 			from = min(from, l.track.Duration(l.next))
 		}
 	}
@@ -77,38 +111,21 @@ func (d *desk) fill(now time.Time) {
 		}
 		from = until - longestFill
 	}
-	// In steps, so that the tracks stay interleaved.
-	for at := from; from < until; at = min(at+d.still(), until) {
-		// Sound goes little further than the pictures: what follows is the publisher's to use.
-		pictured, pictures := time.Duration(0), false
-		for _, l := range d.lanes {
-			if l.sample == nil || l.track.Kind() != media.Video || !d.silent(l, now) {
-				continue
-			}
-			if err := d.hold(l, at); err != nil {
-				return // the stream is over
-			}
-			pictured, pictures = max(pictured, l.track.Duration(l.last)), true
-		}
-		if !pictures {
-			pictured = until
-		}
-		for _, l := range d.lanes {
-			if l.track.Kind() == media.Audio && d.silent(l, now) && l.hush() {
-				if err := d.mute(l, min(at, pictured+soundAhead)); err != nil {
-					return
-				}
-			}
-		}
-		if at >= until {
-			return
-		}
-	}
+	return from, until
 }
 
 // silent tells whether a lane has to be filled.
 func (d *desk) silent(l *lane, now time.Time) bool {
 	return l.started && (d.air == nil || now.Sub(l.arrived) > l.patience())
+}
+
+// fillable tells whether filler can be made for a lane: there is no silence of some codecs,
+// and no picture before the first key frame.
+func (l *lane) fillable() bool {
+	if l.track.Kind() == media.Audio {
+		return l.hush()
+	}
+	return l.track.Kind() == media.Video && l.sample != nil
 }
 
 // frontier is how far the tracks have come that are not silent.
