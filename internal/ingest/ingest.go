@@ -216,7 +216,18 @@ func (s *session) run(parent context.Context) error {
 	// The stream may have been disabled or deleted, or its key renewed, while its tracks
 	// were being learned: whoever did that found no publication to end.
 	if _, err := s.gate.AdmitPublish(ctx, s.request.Protocol(), s.request.Peer(), s.request.Key()); err != nil {
-		s.desk.leave(s, nil)
+		// Only what was decided ends the stream: when the gate could not tell, or somebody
+		// else had this publisher go, the stream goes on as for any that is lost.
+		var left error
+		if !decided(err) {
+			if ctx.Err() == nil {
+				s.log.Warn("it is not known whether a publisher may go on", "stream", s.grant.StreamID, "error", err)
+				err = fault.New(fault.Unavailable, "publish", s.grant.StreamID, "it cannot be told whether the stream may go on", "Connect again in a moment")
+			}
+			err = explain(parent, ctx, err)
+			left = err
+		}
+		s.desk.leave(s, left)
 		s.refused(s.request, s.grant.StreamID, err)
 		return err
 	}
@@ -239,6 +250,16 @@ func (s *session) run(parent context.Context) error {
 	cancel(nil)
 	watch.Wait()
 	return err
+}
+
+// decided tells whether a Gate's error says that the publisher may not publish, and not
+// that the gate could not tell.
+func decided(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.Unauthorized, fault.Disabled, fault.NotFound:
+		return true
+	}
+	return false
 }
 
 // brief is how long a broadcast is on the air at least, however short it was: whoever

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,5 +131,34 @@ func TestReasonOfWhoWaits(t *testing.T) {
 			t.Error(err)
 		}
 		r.hub.Close(errReset)
+	})
+}
+
+// TestGateThatCannotTell: the gate is asked again when the tracks are known. That its
+// database is away then is no end: the publisher is to come again, and the viewers wait.
+func TestGateThatCannotTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t)
+		first := &request{key: "shaky", steps: live(mediatest.Options{Duration: 3 * time.Second})}
+		err := r.Serve(t.Context(), first)
+		if !fault.Is(err, fault.Unavailable) || !fault.Is(first.reason, fault.Unavailable) || strings.Contains(err.Error(), "db.internal") {
+			t.Errorf("Serve returned %v, the encoder was told %v", err, first.reason)
+		}
+		st, ok := r.hub.Stream("ls_1")
+		if !ok || st.State() != hub.Lingering {
+			t.Fatal("the stream does not wait for its publisher")
+		}
+		again := r.serve(t.Context(), &request{key: "shaky", steps: append(live(mediatest.Options{Duration: 3 * time.Second}), step{err: io.EOF})})
+		time.Sleep(2 * time.Second)
+		if now, _ := r.hub.Stream("ls_1"); now != st || st.State() != hub.Live {
+			t.Errorf("the stream is %v when the publisher came again", st.State())
+		}
+		if err := <-again; err != nil {
+			t.Error(err)
+		}
+		r.cancel()
+		if err := <-r.ran; err != nil {
+			t.Error(err)
+		}
 	})
 }
