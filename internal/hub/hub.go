@@ -19,6 +19,7 @@
 package hub
 
 import (
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -210,9 +211,13 @@ func (h *Hub) Snapshots() []Snapshot {
 	return out
 }
 
-// Close ends every stream, tells their publishers err, and refuses new ones. Watchers
-// get io.EOF. It does not wait for readers; they read what is kept and then io.EOF.
+// Close ends every stream, tells their publishers err, and refuses new ones; nil is io.EOF,
+// a clean stop. Watchers get io.EOF. It does not wait for readers; they read what is kept
+// and then io.EOF.
 func (h *Hub) Close(err error) {
+	if err == nil {
+		err = io.EOF
+	}
 	h.mu.Lock()
 	h.closed = err
 	h.mu.Unlock()

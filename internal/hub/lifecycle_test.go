@@ -265,3 +265,33 @@ func TestValidate(t *testing.T) {
 		t.Errorf("%d problems reported, want 3: %v", n, err)
 	}
 }
+
+// TestCloseWithoutAReason: nil is a clean stop, and closes the hub all the same.
+func TestCloseWithoutAReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newTestHub(nil)
+		p := mustPublish(t, h, "a", PublishOptions{Linger: time.Minute})
+		w := h.Watch()
+		if _, err := w.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		go func() {
+			_, err := w.Next(ctx)
+			ended <- err
+		}()
+		synctest.Wait()
+		h.Close(nil)
+		if err := <-ended; !errors.Is(err, io.EOF) {
+			t.Errorf("the watcher ended with %v", err)
+		}
+		if err := p.Err(); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("the publisher is told %v", err)
+		}
+		if _, err := h.Publish("b", PublishOptions{}); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("publish after Close: %v", err)
+		}
+	})
+}
