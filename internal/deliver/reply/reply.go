@@ -27,19 +27,24 @@ func WellFormed(s string) bool {
 	return true
 }
 
-// AcceptsGzip reads an Accept-Encoding header. It allocates nothing.
+// AcceptsGzip reads an Accept-Encoding header (RFC 9110, section 12.5.3): "*" is every
+// coding that the header does not name. It allocates nothing.
 func AcceptsGzip(header string) bool {
+	others := false
 	for header != "" {
 		var item string
 		item, header, _ = strings.Cut(header, ",")
 		coding, params, _ := strings.Cut(item, ";")
-		if coding = strings.TrimSpace(coding); coding != "gzip" && coding != "*" {
-			continue
-		}
 		q := strings.TrimSpace(params)
-		return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
+		wanted := q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
+		switch strings.TrimSpace(coding) {
+		case "gzip":
+			return wanted
+		case "*":
+			others = wanted
+		}
 	}
-	return false
+	return others
 }
 
 // Problem is the text of an error as viewers get it: RFC 9457 problem details.

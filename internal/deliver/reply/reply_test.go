@@ -24,6 +24,7 @@ func TestNames(t *testing.T) {
 func TestEncodings(t *testing.T) {
 	for header, want := range map[string]bool{
 		"": false, "br": false, "gzip": true, "br, gzip;q=0.5": true, "*": true, "gzip;q=0": false, "gzip; q=0.000": false,
+		"*, gzip;q=0": false, "*;q=0, gzip": true, "gzip;q=0, *": false, "br, *;q=0": false, "gzip, *;q=0": true,
 	} {
 		if AcceptsGzip(header) != want {
 			t.Errorf("%q: not %v", header, want)
