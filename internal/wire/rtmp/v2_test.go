@@ -183,11 +183,14 @@ func TestReconnectRequestIsFollowed(t *testing.T) {
 	if n := a.Reconnect("rtmp://" + b.Addr().String() + "/live"); n != 1 {
 		t.Fatalf("%d were asked", n)
 	}
+	late := time.After(20 * time.Second)
 	for moved := false; !moved; {
 		write()
 		select {
 		case <-first.done: // it is fed until the switch
 			moved = true
+		case <-late:
+			t.Fatal("the publisher did not move")
 		case <-time.After(time.Millisecond):
 		}
 	}
