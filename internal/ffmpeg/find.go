@@ -57,7 +57,7 @@ func Find(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 			"Install ffmpeg or set transcode-ffmpeg; without it there are no renditions besides those that encoders send, and no pictures.")
 	}
 	t := &Tool{cfg: cfg, path: path, log: log, worn: wornOut, decoders: map[media.Codec]string{}}
-	if err := t.enclose(ctx); err != nil {
+	if err := t.enclose(ctx, sandboxes(cfg)); err != nil {
 		return nil, err
 	}
 	has, err := t.list(ctx)
@@ -74,9 +74,8 @@ func Find(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	return t, nil
 }
 
-// enclose finds the strictest surroundings that ffmpeg starts in.
-func (t *Tool) enclose(ctx context.Context) error {
-	all := sandboxes(t.cfg)
+// enclose finds the first of these surroundings, the strictest, that ffmpeg starts in.
+func (t *Tool) enclose(ctx context.Context, all []sandbox) error {
 	var first error
 	for _, box := range all {
 		t.box = box

@@ -79,10 +79,15 @@ func TestOnlyNamesAreListed(t *testing.T) {
 
 // TestChildIsConfined looks at a real child from outside.
 func TestChildIsConfined(t *testing.T) {
+	confined(t, realTool(t))
+}
+
+// confined looks at a child of a Tool.
+func confined(t *testing.T, tool *Tool) {
+	t.Helper()
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		t.Skip("there is no /proc here")
 	}
-	tool := realTool(t)
 	t.Setenv("ONAIR_ADMIN_TOKEN", "confidential")
 	c, err := tool.start(append(head(), "-protocol_whitelist", "pipe", "-f", "mp4", "-i", "pipe:0", "-f", "null", "pipe:3"), 1, false)
 	if err != nil {

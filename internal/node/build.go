@@ -59,6 +59,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	n.hub = hub.New(cfg.Hub, n.bus, n.log, reg)
 	gate := gate{n}
 	n.doctor = doctor.New(cfg.Doctor, n.bus, n.log, reg)
+	n.doctor.SetDecoder(confined(cfg.FFmpeg, cfg.Doctor.FFmpeg, n.log))
 	n.ingest = ingest.New(cfg.Ingest, gate, n.hub, n.bus, n.log, reg)
 	publishers := newPublishers(n.hub, n.doctor)
 	n.ingest.SetMonitor(publishers)

@@ -35,6 +35,14 @@ func newToolbox(cfg ffmpeg.Config, log *slog.Logger, reg prometheus.Registerer) 
 	}
 }
 
+// confined is an ffmpeg of another path, held to what cfg holds those that encode to. The
+// viewers' renditions come before it.
+func confined(cfg ffmpeg.Config, path string, log *slog.Logger) *ffmpeg.Program {
+	const nice = 10
+	cfg.Path, cfg.Nice = path, max(cfg.Nice, nice)
+	return ffmpeg.NewProgram(cfg, log)
+}
+
 // want has ffmpeg found, if it is not.
 func (b *toolbox) want() { b.once.Do(func() { close(b.wanted) }) }
 

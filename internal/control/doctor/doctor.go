@@ -36,21 +36,26 @@ type Doctor struct {
 }
 
 // New returns a Doctor that tells changes on bus and registers its metrics with reg (nil
-// for none). Without the ffmpeg of cfg it says so once, and loudness and pictures are
-// unknown.
+// for none). Until SetDecoder loudness and pictures are unknown.
 func New(cfg Config, bus *event.Bus, log *slog.Logger, reg prometheus.Registerer) *Doctor {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	d := &Doctor{cfg: cfg, bus: bus, log: log, metrics: newMetrics(reg), rules: catalogue(), streams: map[string]*stream{}}
-	if cfg.SampleInterval > 0 {
-		if f, err := newFFmpeg(cfg.FFmpeg); err != nil {
-			log.Warn("the stream doctor is hard of hearing", "reason", err.Error())
-		} else {
-			d.decoder = f
-		}
+	return &Doctor{cfg: cfg, bus: bus, log: log, metrics: newMetrics(reg), rules: catalogue(), streams: map[string]*stream{}}
+}
+
+// SetDecoder gives what samples are decoded with, the ffmpeg of the settings, before Run.
+// When that is missing the Doctor says so.
+func (d *Doctor) SetDecoder(confined Decoder) {
+	if d.cfg.SampleInterval == 0 {
+		return
 	}
-	return d
+	f, err := newFFmpeg(d.cfg.FFmpeg, confined)
+	if err != nil {
+		d.log.Warn("the stream doctor is hard of hearing", "reason", err.Error())
+		return
+	}
+	d.decoder = f
 }
 
 // Run examines the streams until ctx ends, which is no error.

@@ -1,16 +1,11 @@
 package doctor
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
-	"strings"
-	"time"
 
 	"onair/internal/fault"
 	"onair/internal/media"
@@ -20,25 +15,28 @@ import (
 const (
 	// maxDecoded bounds what a child may answer: 3 s of 8 channels at 48 kHz.
 	maxDecoded = 3 << 20
-	// maxComplaint bounds what is kept of what it says.
-	maxComplaint = 4 << 10
 	// skipPackets is how many of the first audio packets are not listened to: a decoder
 	// that starts in the middle fades in.
 	skipPackets = 2
 )
 
-// ffmpeg is a decoder in child processes: one for each look, with everything it reads
-// and writes in pipes. It is niced where the system can, and killed when ctx ends.
-type ffmpeg struct{ path string }
+// Decoder runs an ffmpeg that can do no harm, whatever a publisher makes it decode.
+type Decoder interface {
+	// Decode lets one ffmpeg read MP4 with one track of that codec, and returns what it
+	// writes as args, those of an output, say: at most limit bytes. It is killed when ctx ends.
+	Decode(ctx context.Context, codec media.Codec, mp4 []byte, limit int64, args ...string) ([]byte, error)
+}
 
-// newFFmpeg finds the program; the error is a fault.Unavailable.
-func newFFmpeg(name string) (*ffmpeg, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
+// ffmpeg is a decoder in child processes: one for each look.
+type ffmpeg struct{ confined Decoder }
+
+// newFFmpeg sees that there is the program; the error is a fault.Unavailable.
+func newFFmpeg(name string, confined Decoder) (*ffmpeg, error) {
+	if _, err := exec.LookPath(name); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "find", name, err,
 			"Install ffmpeg or set doctor-ffmpeg; without it loudness, black and frozen pictures are not known")
 	}
-	return &ffmpeg{path: path}, nil
+	return &ffmpeg{confined}, nil
 }
 
 func (f *ffmpeg) listen(ctx context.Context, packets []*media.Packet) (sound, error) {
@@ -46,7 +44,7 @@ func (f *ffmpeg) listen(ctx context.Context, packets []*media.Packet) (sound, er
 	if err != nil {
 		return sound{}, err
 	}
-	out, err := f.run(ctx, in, "-vn", "-c:a", "pcm_s16be", "-f", "au", "pipe:1")
+	out, err := f.confined.Decode(ctx, packets[0].Track.Codec, in, maxDecoded, "-vn", "-c:a", "pcm_s16be", "-f", "au")
 	if err != nil {
 		return sound{}, err
 	}
@@ -68,7 +66,7 @@ func (f *ffmpeg) look(ctx context.Context, key *media.Packet) (still, error) {
 		return nil, err
 	}
 	small := fmt.Sprintf("scale=%d:%d:flags=area:out_range=full,format=gray", stillWidth, stillHeight)
-	out, err := f.run(ctx, in, "-an", "-frames:v", "1", "-vf", small, "-f", "rawvideo", "pipe:1")
+	out, err := f.confined.Decode(ctx, key.Track.Codec, in, maxDecoded, "-an", "-frames:v", "1", "-vf", small, "-f", "rawvideo")
 	if err != nil {
 		return nil, err
 	}
@@ -76,48 +74,6 @@ func (f *ffmpeg) look(ctx context.Context, key *media.Packet) (still, error) {
 		return nil, fault.New(fault.Invalid, "look at", "a key frame", fmt.Sprintf("ffmpeg answered %d bytes", len(out)), "")
 	}
 	return out, nil
-}
-
-// run lets one child read in and returns what it writes.
-func (f *ffmpeg) run(ctx context.Context, in []byte, args ...string) ([]byte, error) {
-	head := []string{"-hide_banner", "-nostdin", "-v", "error", "-threads", "1", "-max_alloc", "268435456",
-		"-protocol_whitelist", "pipe", "-f", "mp4", "-i", "pipe:0", "-threads", "1"}
-	cmd := exec.CommandContext(ctx, f.path, append(head, args...)...)
-	// Settings of ours, some of them secret, are no business of a decoder.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LD_LIBRARY_PATH=" + os.Getenv("LD_LIBRARY_PATH")}
-	out, complaint := &bounded{max: maxDecoded}, &bounded{max: maxComplaint, discard: true}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), out, complaint
-	cmd.WaitDelay = time.Second
-	err := cmd.Start()
-	if err == nil {
-		lowerPriority(cmd.Process.Pid)
-		err = cmd.Wait()
-	}
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil && out.b.Len() == 0:
-		return nil, fault.Wrap(fault.Unavailable, "decode a sample with", "ffmpeg", err, strings.TrimSpace(complaint.b.String()))
-	}
-	return out.b.Bytes(), nil
-}
-
-// bounded is a buffer that takes no more than max bytes.
-type bounded struct {
-	b       bytes.Buffer
-	max     int
-	discard bool // what is over the bound is dropped, and no error
-}
-
-func (w *bounded) Write(p []byte) (int, error) {
-	if room := w.max - w.b.Len(); len(p) > room {
-		w.b.Write(p[:room])
-		if w.discard {
-			return len(p), nil
-		}
-		return room, io.ErrShortWrite
-	}
-	return w.b.Write(p)
 }
 
 // contained puts packets of one track into a fragmented MP4.

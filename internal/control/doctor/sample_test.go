@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"math"
 	"os/exec"
 	"strings"
@@ -283,9 +284,31 @@ func made(t *testing.T, args ...string) []*media.Packet {
 	}
 }
 
+// unconfined is a Decoder that runs the program of that path as it is.
+type unconfined string
+
+func (u unconfined) Decode(ctx context.Context, _ media.Codec, mp4 []byte, _ int64, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, string(u), append(append([]string{"-v", "error", "-f", "mp4", "-i", "pipe:0"}, args...), "pipe:1")...)
+	cmd.Stdin = bytes.NewReader(mp4)
+	return cmd.Output()
+}
+
+// TestMissingFFmpeg: the doctor goes on without ears and eyes.
+func TestMissingFFmpeg(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.FFmpeg = "no such program"
+	var said bytes.Buffer
+	d := New(cfg, event.NewBus(), slog.New(slog.NewTextHandler(&said, nil)), nil)
+	d.SetDecoder(unconfined(""))
+	if d.decoder != nil || !strings.Contains(said.String(), "doctor-ffmpeg") {
+		t.Errorf("%v, %s", d.decoder, said.String())
+	}
+}
+
 // TestFFmpeg looks at real media with the real program.
 func TestFFmpeg(t *testing.T) {
-	f, err := newFFmpeg(mediatest.Program(t, "ffmpeg"))
+	path := mediatest.Program(t, "ffmpeg")
+	f, err := newFFmpeg(path, unconfined(path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +380,7 @@ func TestFFmpeg(t *testing.T) {
 	if _, err := f.look(ctx, made(t, "-f", "lavfi", "-i", "color=red", "-frames:v", "1", "-c:v", "libx264")[0]); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end: %v", err)
 	}
-	if _, err := newFFmpeg("no such program"); err == nil || !strings.Contains(err.Error(), "doctor-ffmpeg") {
+	if _, err := newFFmpeg("no such program", nil); err == nil || !strings.Contains(err.Error(), "doctor-ffmpeg") {
 		t.Errorf("a missing program: %v", err)
 	}
 }

@@ -1,0 +1,46 @@
+package ffmpeg
+
+import (
+	"log/slog"
+	"os/exec"
+	"testing"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+	"onair/internal/media/mediatest"
+)
+
+// TestProgramDecodes takes the codec that was named, in the confinement of every other
+// child, and nothing else.
+func TestProgramDecodes(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Path = mediatest.Program(t, "ffmpeg")
+	p := NewProgram(cfg, slog.New(slog.DiscardHandler))
+	clip := func(coder string) []byte {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), cfg.Path, "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x36:r=5", "-frames:v", "1",
+			"-c:v", coder, "-pix_fmt", "yuv420p", "-f", "mp4", "-movflags", "empty_moov", "pipe:1").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	grey := []string{"-frames:v", "1", "-vf", "format=gray", "-f", "rawvideo"}
+	if out, err := p.Decode(t.Context(), media.H264, clip("libx264"), 1<<20, grey...); err != nil || len(out) != 64*36 {
+		t.Errorf("%d bytes, %v", len(out), err)
+	}
+	if out, err := p.Decode(t.Context(), media.H264, clip("mpeg4"), 1<<20, grey...); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("MPEG-4 as H.264: %d bytes, %v", len(out), err)
+	}
+	if _, err := p.Decode(t.Context(), media.H264, clip("libx264"), 100, grey...); !fault.Is(err, fault.TooLarge) {
+		t.Errorf("more than is taken: %v", err)
+	}
+	if _, err := p.Decode(t.Context(), media.Codec(0), nil, 100); !fault.Is(err, fault.Unsupported) {
+		t.Errorf("no codec: %v", err)
+	}
+	confined(t, p.tool)
+	cfg.Path = "no such program"
+	if _, err := NewProgram(cfg, slog.New(slog.DiscardHandler)).Decode(t.Context(), media.H264, nil, 100); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("no program: %v", err)
+	}
+}
