@@ -196,9 +196,7 @@ func dialOn(ctx context.Context, pc packetConn, peer netip.AddrPort, op string, 
 		default: // nobody waits for so many
 		}
 	}
-	c.serving.Go(func() {
-		_ = c.ep.run() // the connection tells how it ended
-	})
+	c.serving.Go(c.ep.run) // the connection tells how it ended
 	if err := c.shake(ctx, peer, t, receives, answers); err != nil {
 		c.close()
 		return nil, err

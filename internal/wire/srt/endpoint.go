@@ -51,30 +51,25 @@ func newEndpoint(pc packetConn) *endpoint {
 }
 
 // run serves the socket until it is closed.
-func (e *endpoint) run() error {
+func (e *endpoint) run() {
 	var timing sync.WaitGroup
 	timing.Go(e.time)
-	err := e.read()
+	e.read()
 	close(e.done)
 	timing.Wait()
-	return err
 }
 
-func (e *endpoint) read() error {
+func (e *endpoint) read() {
 	b := make([]byte, 2048)
 	for {
 		n, from, err := e.pc.ReadFromUDPAddrPort(b)
 		if errors.Is(err, net.ErrClosed) {
-			return nil
+			return
 		}
 		if err != nil {
 			// A connected socket hears that nobody is at the other port; that passes.
-			select {
-			case <-time.After(readPause):
-				continue
-			case <-e.done:
-				return err
-			}
+			time.Sleep(readPause)
+			continue
 		}
 		e.packet(b[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
 	}

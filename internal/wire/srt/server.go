@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -151,7 +150,7 @@ func (s *Server) Close() {
 
 // Run serves connections until ctx ends. Then it takes no more, ends the context of every
 // request, and closes what is left after some seconds. It returns when no connection is
-// left; nil if ctx ended it.
+// left, always nil.
 func (s *Server) Run(ctx context.Context, h Handler) error {
 	if s.ep == nil {
 		<-ctx.Done()
@@ -161,10 +160,9 @@ func (s *Server) Run(ctx context.Context, h Handler) error {
 	defer cancel()
 	s.ctx, s.handler = ctx, h
 
-	failed := make(chan error, 1)
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		failed <- s.ep.run()
+		s.ep.run()
 		cancel()
 	})
 	<-ctx.Done()
@@ -176,9 +174,6 @@ func (s *Server) Run(ctx context.Context, h Handler) error {
 	s.serving.Wait()
 	s.Close()
 	reading.Wait()
-	if err := <-failed; err != nil {
-		return fmt.Errorf("serve SRT: %w", err)
-	}
 	return nil
 }
 
