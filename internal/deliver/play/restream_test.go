@@ -312,6 +312,8 @@ func TestRedact(t *testing.T) {
 		{"rtmp://h/app/a%2Fbc", `key "a/bc" refused at rtmp://h/app/a%2Fbc`, `key "…" refused at rtmp://h/app/…`},
 		{"srt://h:1?streamid=publish:k1&passphrase=0123456789", "srt://h:1?streamid=publish:k1&passphrase=0123456789 says publish:k1, 0123456789", "srt://h:1?… says …, …"},
 		{"rtmp://u:pass@h/app/key", "u:pass@h pass key", "…@h … …"},
+		{"rtmp://h/app/abc-def/", "rtmp://h/app/abc-def/ says abc-def", "rtmp://h/app/…/ says …"},
+		{"rtmp://h/app/abc-def//?x=uvw#rst", "abc-def uvw rst", "… … …"},
 		{"::", "dial ::", "dial …"},
 		{"rtmp://h/app", "dial h", "dial h"},
 	} {

@@ -228,7 +228,7 @@ func sent(tracks []*media.Track, t *media.Track) bool {
 }
 
 // redact takes out of a text what is secret of an address: its last path element, its
-// query and its user's password, in the forms in which they occur in errors.
+// query, its fragment and its user's password, in the forms in which they occur in errors.
 func redact(text, address string) string {
 	const hidden = "…"
 	u, err := url.Parse(address)
@@ -245,7 +245,9 @@ func redact(text, address string) string {
 			secrets = append(secrets, plain)
 		}
 	}
-	add(u.EscapedPath()[strings.LastIndexByte(u.EscapedPath(), '/')+1:])
+	path := strings.TrimRight(u.EscapedPath(), "/")
+	add(path[strings.LastIndexByte(path, '/')+1:])
+	add(u.EscapedFragment())
 	for _, pair := range strings.FieldsFunc(u.RawQuery, func(r rune) bool { return r == '&' || r == ';' }) {
 		_, value, _ := strings.Cut(pair, "=")
 		add(value)
