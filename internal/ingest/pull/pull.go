@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -237,13 +238,19 @@ func redact(text, address string) string {
 	text = strings.ReplaceAll(text, address, u.Scheme+"://"+u.Host+"/…")
 	var parts []string
 	if password, ok := u.User.Password(); ok {
-		parts = append(parts, u.User.String(), password)
+		_, escaped, _ := strings.Cut(u.User.String(), ":")
+		parts = append(parts, u.User.String(), password, escaped)
 	}
-	parts = append(parts, u.RequestURI(), u.EscapedPath(), u.Path, u.RawQuery)
+	parts = append(parts, u.RequestURI(), u.EscapedPath(), u.Path, u.RawQuery, u.EscapedFragment(), u.Fragment)
 	for _, values := range u.Query() {
 		parts = append(parts, values...)
 	}
-	parts = append(parts, u.Path[strings.LastIndexByte(u.Path, '/')+1:])
+	for _, path := range []string{u.EscapedPath(), u.Path} {
+		path = strings.TrimRight(path, "/")
+		parts = append(parts, path[strings.LastIndexByte(path, '/')+1:])
+	}
+	// The longest first: one may be a part of another.
+	slices.SortFunc(parts, func(a, b string) int { return len(b) - len(a) })
 	for _, part := range parts {
 		if len(part) > 2 {
 			text = strings.ReplaceAll(text, part, "…")

@@ -387,3 +387,19 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+func TestRedact(t *testing.T) {
+	for _, tt := range []struct{ url, text, want string }{
+		{address, "dial " + address + ": verysecret is wrong", "dial rtmp://a.example/…: … is wrong"},
+		// One secret is a part of another.
+		{"rtmp://h/live/key?a=key-and-more&b=and", "key-and-more and key", "… … …"},
+		{"rtmp://h/live/key/?a=bcd", "key, bcd", "…, …"},
+		{"rtsp://u:pass%20word@h/x", "pass word, pass%20word of u:pass%20word", "…, … of …"},
+		{"http://h/live/a%20b.m3u8#rst", "a b.m3u8 a%20b.m3u8 rst", "… … …"},
+		{"::", "dial ::", "dial …"},
+	} {
+		if got := redact(tt.text, tt.url); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
