@@ -71,13 +71,18 @@ func (b *toolbox) state() (*ffmpeg.Tool, error) {
 	}
 }
 
-// Formats implements images.Tool. It waits until ffmpeg is found or is not.
-func (b *toolbox) Formats() []ffmpeg.PictureFormat {
+// Formats implements images.Tool. It waits until ffmpeg is found or is not, or ctx ends.
+func (b *toolbox) Formats(ctx context.Context) ([]ffmpeg.PictureFormat, error) {
 	b.want()
-	if <-b.found; b.tool == nil {
-		return nil
+	select {
+	case <-b.found:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	return b.tool.Formats()
+	if b.tool == nil {
+		return nil, nil
+	}
+	return b.tool.Formats(), nil
 }
 
 // illustrated lists the pictures of segments where they can be made. It does not have

@@ -45,10 +45,11 @@ type Directory interface {
 	StreamOf(ctx context.Context, playbackID string) (streamID string, err error)
 }
 
-// Tool decodes key frames and codes pictures: a *ffmpeg.Tool.
+// Tool decodes key frames and codes pictures, as a *ffmpeg.Tool does.
 type Tool interface {
 	Picture(ctx context.Context, track *media.Track, units []*media.Packet, o ffmpeg.PictureOptions) ([]byte, error)
-	Formats() []ffmpeg.PictureFormat
+	// Formats lists what can be made. Its error is ctx's, if it has to wait for longer.
+	Formats(ctx context.Context) ([]ffmpeg.PictureFormat, error)
 }
 
 // Handler serves everything below /images/.
@@ -187,6 +188,10 @@ func (h *Handler) thumbnail(a *answer, s *pack.Stream, format ffmpeg.PictureForm
 		a.problem(noPicture(s))
 		return
 	}
+	if err := h.canMake(a.r.Context(), format); err != nil {
+		a.problem(err)
+		return
+	}
 	p, err := h.album(s).get(a.r.Context(), string(format)+strconv.Itoa(width), h.cfg.MaxAge/2, key.at, func(ctx context.Context) (*picture, error) {
 		w, hgt := size(key.track, width)
 		data, err := h.make(ctx, key.track, []*media.Packet{key.packet}, ffmpeg.PictureOptions{Format: format, Width: w, Height: hgt, Columns: 1})
@@ -207,21 +212,22 @@ func noPicture(s *pack.Stream) error {
 const op = "make a picture"
 
 // canMake tells why no pictures of a format can be made.
-func (h *Handler) canMake(format ffmpeg.PictureFormat) error {
+func (h *Handler) canMake(ctx context.Context, format ffmpeg.PictureFormat) error {
 	if h.tool == nil {
 		return fault.New(fault.Unavailable, op, "", "there is no ffmpeg on the server", "Install ffmpeg, or name it with --transcode-ffmpeg.")
 	}
-	if !slices.Contains(h.tool.Formats(), format) {
+	formats, err := h.tool.Formats(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(formats, format) {
 		return fault.New(fault.Unsupported, op, string(format), "the ffmpeg on the server does not make this format", "Ask for thumbnail.jpg.")
 	}
 	return nil
 }
 
-// make has a picture made, when there is a place for it.
+// make has a picture made that canMake was asked about, when there is a place for it.
 func (h *Handler) make(ctx context.Context, track *media.Track, units []*media.Packet, o ffmpeg.PictureOptions) ([]byte, error) {
-	if err := h.canMake(o.Format); err != nil {
-		return nil, err
-	}
 	select {
 	case h.jobs <- struct{}{}:
 	default:

@@ -50,10 +50,23 @@ type fakeTool struct {
 	most    int
 	takes   time.Duration
 	err     error
+	// unknown has what it can make be looked for without end.
+	unknown bool
 }
 
-func (f *fakeTool) Formats() []ffmpeg.PictureFormat {
-	return []ffmpeg.PictureFormat{ffmpeg.JPEG, ffmpeg.WebP}
+// found is an ffmpeg that need not be looked for.
+type found struct{ *ffmpeg.Tool }
+
+func (f found) Formats(context.Context) ([]ffmpeg.PictureFormat, error) {
+	return f.Tool.Formats(), nil
+}
+
+func (f *fakeTool) Formats(ctx context.Context) ([]ffmpeg.PictureFormat, error) {
+	if f.unknown {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return []ffmpeg.PictureFormat{ffmpeg.JPEG, ffmpeg.WebP}, nil
 }
 
 func (f *fakeTool) Picture(ctx context.Context, track *media.Track, units []*media.Packet, o ffmpeg.PictureOptions) ([]byte, error) {
@@ -392,7 +405,7 @@ func TestRealPictures(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, tool)
+		r := newRig(t, found{tool})
 		defer r.close()
 		r.publish(media.LatencyLow)
 		source := fmp4.NewReader(bytes.NewReader(clip))
@@ -433,6 +446,24 @@ func TestRealPictures(t *testing.T) {
 		sheet := r.get(cues[0][5]).Body.Bytes()
 		if colour(sheet, 80, 45) != "red" || colour(sheet, 160*(len(cues)-1)+80, 45) != "blue" {
 			t.Errorf("the sheet shows other colours")
+		}
+	})
+}
+
+// TestNobodyWaitsForTheSearch: whoever goes away is not waited with until ffmpeg is found.
+func TestNobodyWaitsForTheSearch(t *testing.T) {
+	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig, g *mediatest.Generator) {
+		r.play(g, 12500*time.Millisecond)
+		picture := regexp.MustCompile(`picture-\d+\.jpg`).FindString(r.get(PlaylistName).Body.String())
+		r.tool.unknown = true
+		for _, name := range []string{"thumbnail.jpg", "storyboard.vtt", PlaylistName, picture} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			begin := time.Now()
+			r.handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, base+name, nil).WithContext(ctx))
+			if took := time.Since(begin); took != time.Second {
+				t.Errorf("%s: whoever left after a second was waited with for %v", name, took)
+			}
+			cancel()
 		}
 	})
 }

@@ -53,7 +53,7 @@ func source(s *pack.Stream) *pack.Snapshot {
 // times of the media playlist. One picture shows one segment, the key frame that it begins
 // with, or, where it begins with none, the one before that.
 func (h *Handler) playlist(a *answer, s *pack.Stream) {
-	if err := h.canMake(ffmpeg.JPEG); err != nil {
+	if err := h.canMake(a.r.Context(), ffmpeg.JPEG); err != nil {
 		a.problem(err)
 		return
 	}
@@ -123,6 +123,10 @@ func (h *Handler) picture(a *answer, s *pack.Stream, number int64) {
 		return
 	}
 	name := pictureStem + strconv.FormatInt(key.seg.Sequence, 10)
+	if err := h.canMake(a.r.Context(), ffmpeg.JPEG); err != nil {
+		a.problem(err)
+		return
+	}
 	p, err := h.album(s).get(a.r.Context(), name, math.MaxInt64, key.at, func(ctx context.Context) (*picture, error) {
 		release, err := h.queue()
 		if err != nil {

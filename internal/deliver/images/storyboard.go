@@ -33,6 +33,10 @@ func (h *Handler) storyboard(a *answer, s *pack.Stream, name string) {
 		return
 	}
 	newest := keys[len(keys)-1].at
+	if err := h.canMake(a.r.Context(), ffmpeg.JPEG); err != nil {
+		a.problem(err)
+		return
+	}
 	p, err := album.get(a.r.Context(), "storyboard", sheetAge, newest, func(ctx context.Context) (*picture, error) {
 		return h.sheet(ctx, s, keys)
 	})
