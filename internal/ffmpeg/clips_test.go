@@ -18,7 +18,7 @@ func clips() map[string]string {
 	return map[string]string{
 		"screen": "color=0xf4f4f4:s=1920x1080:r=30[a];cellauto=s=240x216:r=2:rule=110:scroll=1:random_seed=7,scale=960:864:flags=neighbor,fps=30[b];" +
 			"color=0x3060c0:s=14x20:r=30[c];[a][b]overlay=80:100[d];[d][c]overlay=x='1200+300*sin(t*2)':y='500+200*cos(t*1.3)'",
-		"talk": still + ",gblur=4[a];testsrc2=s=480x600:r=30,gblur=6,hue=s=0.5[b];[a][b]overlay=x='700+24*sin(t*1.7)':y='300+10*sin(t*3.1)',noise=alls=3:allf=t",
+		"talk":  still + ",gblur=4[a];testsrc2=s=480x600:r=30,gblur=6,hue=s=0.5[b];[a][b]overlay=x='700+24*sin(t*1.7)':y='300+10*sin(t*3.1)',noise=alls=3:allf=t",
 		"sport": match(),
 		"storm": "mandelbrot=s=2880x1620:r=1:start_scale=0.05,loop=-1:1:0,fps=30,crop=1920:1080:x='480+470*sin(t*1.9)':y='270+260*sin(t*2.7)'[a];" +
 			"testsrc2=s=200x300:r=30[b];testsrc2=s=160x260:r=30,hue=h=90[c];[a][b]overlay=x='900+800*sin(t*2.3)':y='500+200*sin(t*4.1)'[d];[d][c]overlay=x='800+700*cos(t*3.1)':y=600,noise=alls=6:allf=t",

@@ -22,9 +22,14 @@ type Program struct {
 	tool     *Tool // is not written to any more when enclosed
 }
 
-// NewProgram returns the ffmpeg of cfg, which is looked for when it is needed first.
-func NewProgram(cfg Config, log *slog.Logger) *Program {
-	return &Program{boxes: sandboxes(cfg), tool: &Tool{cfg: cfg, path: cfg.Path, log: log, metrics: newMetrics(nil)}}
+// NewProgram returns the ffmpeg of cfg, which is looked for when it is needed first. One
+// that is online keeps the network.
+func NewProgram(cfg Config, online bool, log *slog.Logger) *Program {
+	boxes := sandboxes(cfg)
+	for i := range boxes {
+		boxes[i].network = boxes[i].network && !online
+	}
+	return &Program{boxes: boxes, tool: &Tool{cfg: cfg, path: cfg.Path, log: log, metrics: newMetrics(nil)}}
 }
 
 // ready finds the program and the strictest surroundings that it starts in, once.
@@ -65,4 +70,25 @@ func (p *Program) Decode(ctx context.Context, codec media.Codec, mp4 []byte, lim
 	all := append(head(), "-threads", "1", "-protocol_whitelist", "pipe", "-format_whitelist", "mov",
 		"-codec_whitelist", strings.Join(decoders, ","), "-f", "mp4", "-i", "pipe:0", "-threads", "1")
 	return p.tool.once(ctx, append(append(all, args...), "-protocol_whitelist", "pipe", "pipe:3"), mp4, limit, false)
+}
+
+// Confine prepares a command that runs the program for somebody else, who calls Bound when
+// it has started. The error is fault.Unavailable when there is no ffmpeg that starts.
+func (p *Program) Confine(ctx context.Context, cmd *exec.Cmd) error {
+	if err := p.ready(ctx); err != nil {
+		return err
+	}
+	p.tool.box.confine(cmd, false)
+	return nil
+}
+
+// Bound bounds what a process that was confined may take of memory, files and the
+// processor, and lets the server go first.
+func (p *Program) Bound(pid int) { _ = limit(pid, p.tool.cfg, false) } // ready has said so once
+
+// Renew gives such a process, which does its work, more processor time.
+func (p *Program) Renew(pid int) {
+	if used, _, ok := usage(pid); ok {
+		allow(pid, used)
+	}
 }

@@ -59,7 +59,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	n.hub = hub.New(cfg.Hub, n.bus, n.log, reg)
 	gate := gate{n}
 	n.doctor = doctor.New(cfg.Doctor, n.bus, n.log, reg)
-	n.doctor.SetDecoder(confined(cfg.FFmpeg, cfg.Doctor.FFmpeg, n.log))
+	n.doctor.SetDecoder(confined(cfg.FFmpeg, cfg.Doctor.FFmpeg, false, n.log))
 	n.ingest = ingest.New(cfg.Ingest, gate, n.hub, n.bus, n.log, reg)
 	publishers := newPublishers(n.hub, n.doctor)
 	n.ingest.SetMonitor(publishers)
@@ -94,8 +94,9 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	watched := streams{n.hub, viewers, n.play, n.realtime}
 	n.pull = pull.New(cfg.Pull, pull.Deps{
 		Sources: sources{n.store}, Serve: n.publish, Guard: call.guard, Hub: n.hub,
-		Dial:    map[string]pull.Dial{"rtmp": call.receive, "rtmps": call.receive, "srt": call.receive},
-		Watched: func(id string) bool { return watched.Viewers(id) > 0 },
+		Dial:     map[string]pull.Dial{"rtmp": call.receive, "rtmps": call.receive, "srt": call.receive},
+		Watched:  func(id string) bool { return watched.Viewers(id) > 0 },
+		Confiner: confined(cfg.FFmpeg, cfg.Pull.FFmpeg, true, n.log),
 	}, n.log, reg)
 
 	proxies, err := cfg.API.Proxies()

@@ -35,12 +35,12 @@ func newToolbox(cfg ffmpeg.Config, log *slog.Logger, reg prometheus.Registerer) 
 	}
 }
 
-// confined is an ffmpeg of another path, held to what cfg holds those that encode to. The
-// viewers' renditions come before it.
-func confined(cfg ffmpeg.Config, path string, log *slog.Logger) *ffmpeg.Program {
+// confined is an ffmpeg of another path, held to what cfg holds those that encode to, but
+// for the network if it is online. The viewers' renditions come before it.
+func confined(cfg ffmpeg.Config, path string, online bool, log *slog.Logger) *ffmpeg.Program {
 	const nice = 10
 	cfg.Path, cfg.Nice = path, max(cfg.Nice, nice)
-	return ffmpeg.NewProgram(cfg, log)
+	return ffmpeg.NewProgram(cfg, online, log)
 }
 
 // want has ffmpeg found, if it is not.

@@ -23,6 +23,8 @@ const (
 	maxReason = 4 << 10
 	// exitTime is how long a killed ffmpeg may take to be gone.
 	exitTime = 2 * time.Second
+	// renewEvery is how many packets earn ffmpeg more processor time.
+	renewEvery = 1024
 )
 
 // child is an ffmpeg that fetches a source and writes fragmented MP4.
@@ -33,8 +35,11 @@ type child struct {
 	cmd    *exec.Cmd
 	stderr tail
 	relay  *relay
+	read   int // packets
 	once   sync.Once
 	exit   error
+
+	confiner Confiner // nil for none
 }
 
 // startChild starts ffmpeg for a source, whose sound is AAC or not. It ends with ctx at the
@@ -70,6 +75,9 @@ func (p *Puller) startChild(ctx context.Context, u *url.URL, aac bool) (Session,
 	// Nothing of this process's environment is ffmpeg's business, no_proxy least.
 	c.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "http_proxy=" + p.proxy.url()}
 	out, err := c.cmd.StdoutPipe()
+	if err == nil && p.deps.Confiner != nil {
+		err = p.deps.Confiner.Confine(c.ctx, c.cmd)
+	}
 	if err == nil {
 		err = c.cmd.Start()
 	}
@@ -77,6 +85,9 @@ func (p *Puller) startChild(ctx context.Context, u *url.URL, aac bool) (Session,
 		c.cancel()
 		c.relay.wait()
 		return nil, fault.Wrap(fault.Unavailable, "start ffmpeg for a source", "", err, "Install ffmpeg, or set pull-ffmpeg.")
+	}
+	if c.confiner = p.deps.Confiner; c.confiner != nil {
+		c.confiner.Bound(c.cmd.Process.Pid)
 	}
 	c.Reader = fmp4.NewReader(out)
 	return c, nil
@@ -88,6 +99,9 @@ var errNotAAC = errors.New("the sound is not AAC")
 // ReadPacket implements media.Source. What ffmpeg says becomes the error.
 func (c *child) ReadPacket(ctx context.Context) (*media.Packet, error) {
 	p, err := c.Reader.ReadPacket(ctx)
+	if c.read++; c.confiner != nil && c.read%renewEvery == 0 && c.ctx.Err() == nil {
+		c.confiner.Renew(c.cmd.Process.Pid)
+	}
 	if err == nil || ctx.Err() != nil && c.ctx.Err() == nil {
 		return p, err
 	}

@@ -144,6 +144,32 @@ func TestHLSIsGuarded(t *testing.T) {
 	}
 }
 
+// warden is a Confiner that takes notes.
+type warden struct {
+	confined, bound, renewed int
+	refuse                   error
+}
+
+func (w *warden) Confine(context.Context, *exec.Cmd) error { w.confined++; return w.refuse }
+func (w *warden) Bound(int)                                { w.bound++ }
+func (w *warden) Renew(int)                                { w.renewed++ }
+
+// ffmpeg is confined before it starts, bounded behind that, and not started if it cannot be.
+func TestChildIsConfined(t *testing.T) {
+	s := httptest.NewServer(http.FileServer(http.Dir(film(t, "aac"))))
+	defer s.Close()
+	p := puller(t, fence{})
+	var w warden
+	p.deps.Confiner = &w
+	if _, _, err := fetch(t, p, s.URL+"/index.m3u8"); !errors.Is(err, io.EOF) || w.confined != 1 || w.bound != 1 {
+		t.Errorf("%v, %+v", err, w)
+	}
+	w.refuse = errors.New("nowhere safe")
+	if _, _, err := fetch(t, p, s.URL+"/index.m3u8"); !errors.Is(err, w.refuse) || w.bound != 1 {
+		t.Errorf("%v, %+v", err, w)
+	}
+}
+
 // The reason is told in words, and ffmpeg is gone when its source is not wanted any more.
 func TestChildEnds(t *testing.T) {
 	mediatest.Program(t, "ffmpeg")

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,16 @@ type Guard interface {
 	Control(network, address string, c syscall.RawConn) error
 	// Resolve fails for a host with an address that may not be connected to.
 	Resolve(ctx context.Context, host string) ([]netip.Addr, error)
+}
+
+// Confiner keeps ffmpeg from what is none of its business.
+type Confiner interface {
+	// Confine prepares a command.
+	Confine(ctx context.Context, cmd *exec.Cmd) error
+	// Bound bounds what the process that it started may take.
+	Bound(pid int)
+	// Renew gives a process that does its work more processor time.
+	Renew(pid int)
 }
 
 // State is where the fetching of a stream stands.
@@ -153,6 +164,8 @@ type Deps struct {
 	// Dial connects to addresses of a scheme.
 	Dial  map[string]Dial
 	Guard Guard
+	// Confiner of ffmpeg; nil for none.
+	Confiner Confiner
 	// Hub tells whether an encoder publishes.
 	Hub *hub.Hub
 	// Watched tells whether somebody watches the stream.
