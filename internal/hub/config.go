@@ -37,9 +37,9 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "read setting", key, cause, hint)
 	}
 	return errors.Join(
-		bad(c.MaxFeedBytes >= minFeedBytes, "hub.max_feed_bytes", "is less than 1 MiB, which one key frame can fill", "Set 1048576 or more"),
-		bad(c.MaxFeedDuration >= time.Second, "hub.max_feed_duration", "is less than 1s", "Set 1s or more; 15s suits most"),
-		bad(c.MaxTotalBytes >= c.MaxFeedBytes, "hub.max_total_bytes", "is less than hub.max_feed_bytes", "Set it to at least as much as one stream may keep"),
-		bad(c.MaxStreams >= 1, "hub.max_streams", "is less than 1", "Set 1 or more"),
+		bad(c.MaxFeedBytes >= minFeedBytes, "hub-max-feed-bytes", "is less than 1 MiB, which one key frame can fill", "Set 1048576 or more"),
+		bad(c.MaxFeedDuration >= time.Second, "hub-max-feed-duration", "is less than 1s", "Set 1s or more; 15s suits most"),
+		bad(c.MaxTotalBytes >= c.MaxFeedBytes, "hub-max-total-bytes", "is less than hub-max-feed-bytes", "Set it to at least as much as one stream may keep"),
+		bad(c.MaxStreams >= 1, "hub-max-streams", "is less than 1", "Set 1 or more"),
 	)
 }

@@ -126,7 +126,7 @@ func (h *Hub) streamFor(name string) (*Stream, error) {
 	if len(h.streams) >= h.cfg.MaxStreams {
 		h.metrics.refused.Inc()
 		return nil, fault.New(fault.TooMany, "publish", "", "the server carries as many streams as it may",
-			"Raise hub.max_streams, or end another stream first")
+			"Raise hub-max-streams, or end another stream first")
 	}
 	h.serial++
 	s := newStream(h, name, h.serial)

@@ -36,10 +36,10 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "read setting", key, cause, hint)
 	}
 	return errors.Join(
-		bad(c.MediaTimeout >= time.Second, "ingest.media_timeout", "is less than 1s", "Set 1s or more; 10s suits most"),
-		bad(c.LearnSettle >= 0, "ingest.learn_settle", "is negative", "Set 0s or more; 1.5s suits most"),
-		bad(c.LearnMissing >= c.LearnSettle, "ingest.learn_missing", "is less than ingest.learn_settle", "Set it to at least as much; 5s suits most"),
-		bad(c.LearnMaxBytes >= 1<<20, "ingest.learn_max_bytes", "is less than 1 MiB, which one key frame can fill", "Set 1048576 or more"),
-		bad(c.MaxForwardJump >= 2*time.Second, "ingest.max_forward_jump", "is less than 2s", "Set 2s or more; 10s suits most"),
+		bad(c.MediaTimeout >= time.Second, "ingest-media-timeout", "is less than 1s", "Set 1s or more; 10s suits most"),
+		bad(c.LearnSettle >= 0, "ingest-learn-settle", "is negative", "Set 0s or more; 1.5s suits most"),
+		bad(c.LearnMissing >= c.LearnSettle, "ingest-learn-missing", "is less than ingest-learn-settle", "Set it to at least as much; 5s suits most"),
+		bad(c.LearnMaxBytes >= 1<<20, "ingest-learn-max-bytes", "is less than 1 MiB, which one key frame can fill", "Set 1048576 or more"),
+		bad(c.MaxForwardJump >= 2*time.Second, "ingest-max-forward-jump", "is less than 2s", "Set 2s or more; 10s suits most"),
 	)
 }

@@ -35,10 +35,10 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "read setting", key, cause, hint)
 	}
 	return errors.Join(
-		bad(c.MaxStreams >= 1, "doctor.max_streams", "is less than 1", "Set 1 or more; 4096 suits most"),
-		bad(c.Keep >= time.Minute, "doctor.keep", "is less than 1m", "Set 1m or more; 15m suits most"),
-		bad(c.SampleInterval == 0 || c.SampleInterval >= time.Second, "doctor.sample_interval", "is less than 1s", "Set 1s or more, or 0 to look never; 15s suits most"),
-		bad(c.SampleTimeout >= 500*time.Millisecond, "doctor.sample_timeout", "is less than 500ms, in which ffmpeg hardly starts", "Set 500ms or more; 5s suits most"),
-		bad(c.Samplers >= 1 && c.Samplers <= 16, "doctor.samplers", "is not from 1 to 16", "Set 1 or 2; each takes most of a core for a moment"),
+		bad(c.MaxStreams >= 1, "doctor-max-streams", "is less than 1", "Set 1 or more; 4096 suits most"),
+		bad(c.Keep >= time.Minute, "doctor-keep", "is less than 1m", "Set 1m or more; 15m suits most"),
+		bad(c.SampleInterval == 0 || c.SampleInterval >= time.Second, "doctor-sample-interval", "is less than 1s", "Set 1s or more, or 0 to look never; 15s suits most"),
+		bad(c.SampleTimeout >= 500*time.Millisecond, "doctor-sample-timeout", "is less than 500ms, in which ffmpeg hardly starts", "Set 500ms or more; 5s suits most"),
+		bad(c.Samplers >= 1 && c.Samplers <= 16, "doctor-samplers", "is not from 1 to 16", "Set 1 or 2; each takes most of a core for a moment"),
 	)
 }

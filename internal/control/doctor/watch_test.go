@@ -416,8 +416,8 @@ func TestDefaultsAreValid(t *testing.T) {
 		t.Error(err)
 	}
 	err := Config{SampleInterval: time.Millisecond}.Validate()
-	for _, key := range []string{"max_streams", "keep", "sample_interval", "sample_timeout", "samplers"} {
-		if err == nil || !strings.Contains(err.Error(), "doctor."+key) {
+	for _, key := range []string{"max-streams", "keep", "sample-interval", "sample-timeout", "samplers"} {
+		if err == nil || !strings.Contains(err.Error(), "doctor-"+key) {
 			t.Errorf("%s is not complained about: %v", key, err)
 		}
 	}

@@ -54,7 +54,7 @@ func (c Config) Validate() error {
 		bad("data", "no data folder is named", "Name one with --data.")
 	}
 	if c.MaxConnections < 1 || c.MaxConnections > 1000 {
-		bad("database_connections", "it must be from 1 to 1000", "8 is enough for most.")
+		bad("database-connections", "it must be from 1 to 1000", "8 is enough for most.")
 	}
 	if c.MaxIdempotencyKeys < 1 {
 		bad("max_idempotency_keys", "it must be at least 1", "The default is 10000.")

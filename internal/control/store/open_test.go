@@ -255,7 +255,7 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 	bad := store.Config{URL: "mysql://root:geheim@x", BusyTimeout: -1}
 	err := bad.Validate()
-	for _, key := range []string{"database", "database_connections", "max_idempotency_keys", "busy_timeout"} {
+	for _, key := range []string{"database", "database-connections", "max_idempotency_keys", "busy_timeout"} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%v does not name %s", err, key)
 		}

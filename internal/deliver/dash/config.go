@@ -33,8 +33,8 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "read setting", key, cause, hint)
 	}
 	return errors.Join(
-		bad(c.HoldManifest >= 0 && c.HoldManifest <= time.Minute, "dash.hold_manifest", "is negative or more than 1m", "Set 6s"),
-		bad(c.HoldSegment >= time.Second && c.HoldSegment <= time.Minute, "dash.hold_segment", "is not between 1s and 1m", "Set 12s"),
-		bad(c.WriteTimeout >= time.Second, "dash.write_timeout", "is less than 1s, so that viewers far away would be cut off", "Set 10s"),
+		bad(c.HoldManifest >= 0 && c.HoldManifest <= time.Minute, "dash-hold-manifest", "is negative or more than 1m", "Set 6s"),
+		bad(c.HoldSegment >= time.Second && c.HoldSegment <= time.Minute, "dash-hold-segment", "is not between 1s and 1m", "Set 12s"),
+		bad(c.WriteTimeout >= time.Second, "dash-write-timeout", "is less than 1s, so that viewers far away would be cut off", "Set 10s"),
 	)
 }

@@ -163,9 +163,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		waiting:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "onair_dash_waiting", Help: "Requests held for media to come."}),
-		rejected:  counter("waiters_rejected_total", "Requests not held because too many waited (hls.max_waiters)."),
-		expired:   counter("waiters_expired_total", "Requests held in vain (dash.hold_segment)."),
-		uncounted: counter("sessions_rejected_total", "Requests of viewers not counted because there are too many (hls.max_sessions)."),
+		rejected:  counter("waiters_rejected_total", "Requests not held because too many waited (hls-max-waiters)."),
+		expired:   counter("waiters_expired_total", "Requests held in vain (dash-hold-segment)."),
+		uncounted: counter("sessions_rejected_total", "Requests of viewers not counted because there are too many (hls-max-sessions)."),
 		filled:    counter("empty_segments_total", "Segments without media sent where a rendition has none."),
 		replaced:  counter("refused_total", "Requests for media of listed renditions that were not to be had."),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{

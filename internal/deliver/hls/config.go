@@ -50,12 +50,12 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "read setting", key, cause, hint)
 	}
 	return errors.Join(
-		bad(c.HoldManifest >= 0 && c.HoldManifest <= time.Minute, "hls.hold_manifest", "is negative or more than 1m", "Set 6s"),
-		bad(c.HoldPlaylist >= 0 && c.HoldPlaylist <= time.Minute, "hls.hold_playlist", "is negative or more than 1m", "Set 15s"),
-		bad(c.HoldRendition >= 0 && c.HoldRendition <= time.Minute, "hls.hold_rendition", "is negative or more than 1m", "Set 8s"),
-		bad(c.MaxWaiters >= 1, "hls.max_waiters", "is less than 1", "Set at least three times the viewers you expect on one stream"),
-		bad(c.MaxSessions >= audience.Shards, "hls.max_sessions", "is less than 16", "Set at least the viewers you expect on one stream"),
-		bad(c.SessionTimeout >= time.Second, "hls.session_timeout", "is less than 1s, so that viewers would not count between two requests", "Set 15s"),
-		bad(c.WriteTimeout >= time.Second, "hls.write_timeout", "is less than 1s, so that viewers far away would be cut off", "Set 10s"),
+		bad(c.HoldManifest >= 0 && c.HoldManifest <= time.Minute, "hls-hold-manifest", "is negative or more than 1m", "Set 6s"),
+		bad(c.HoldPlaylist >= 0 && c.HoldPlaylist <= time.Minute, "hls-hold-playlist", "is negative or more than 1m", "Set 15s"),
+		bad(c.HoldRendition >= 0 && c.HoldRendition <= time.Minute, "hls-hold-rendition", "is negative or more than 1m", "Set 8s"),
+		bad(c.MaxWaiters >= 1, "hls-max-waiters", "is less than 1", "Set at least three times the viewers you expect on one stream"),
+		bad(c.MaxSessions >= audience.Shards, "hls-max-sessions", "is less than 16", "Set at least the viewers you expect on one stream"),
+		bad(c.SessionTimeout >= time.Second, "hls-session-timeout", "is less than 1s, so that viewers would not count between two requests", "Set 15s"),
+		bad(c.WriteTimeout >= time.Second, "hls-write-timeout", "is less than 1s, so that viewers far away would be cut off", "Set 10s"),
 	)
 }

@@ -217,7 +217,7 @@ func TestConfigIsValidated(t *testing.T) {
 		t.Error(err)
 	}
 	err := Config{}.Validate()
-	for _, key := range []string{"hls.max_waiters", "hls.max_sessions", "hls.session_timeout", "hls.write_timeout"} {
+	for _, key := range []string{"hls-max-waiters", "hls-max-sessions", "hls-session-timeout", "hls-write-timeout"} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s is not complained about: %v", key, err)
 		}

@@ -49,8 +49,8 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "read setting", key, cause, hint)
 	}
 	return errors.Join(
-		bad(c.MaxAge >= 2*time.Second && c.MaxAge <= time.Hour, "images.max_age", "is not between 2s and 1h", "Set 10s"),
-		bad(c.Jobs >= 1 && c.Jobs <= 64, "images.jobs", "is not between 1 and 64", "Set 1"),
-		bad(c.Wait >= time.Second && c.Wait <= time.Minute, "images.wait", "is not between 1s and 1m", "Set 6s"),
+		bad(c.MaxAge >= 2*time.Second && c.MaxAge <= time.Hour, "images-max-age", "is not between 2s and 1h", "Set 10s"),
+		bad(c.Jobs >= 1 && c.Jobs <= 64, "images-jobs", "is not between 1 and 64", "Set 1"),
+		bad(c.Wait >= time.Second && c.Wait <= time.Minute, "images-wait", "is not between 1s and 1m", "Set 6s"),
 	)
 }

@@ -97,14 +97,14 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "read setting", key, cause, hint)
 	}
 	return errors.Join(
-		bad(c.SegmentTarget >= time.Second && c.SegmentTarget <= 10*time.Second, "pack.segment_target", "is not between 1s and 10s", "Set 2s"),
-		bad(c.StandardSegmentTarget >= time.Second && c.StandardSegmentTarget <= 10*time.Second, "pack.standard_segment_target", "is not between 1s and 10s", "Set 4s"),
-		bad(c.MaxGroup >= c.SegmentTarget && c.MaxGroup >= c.StandardSegmentTarget && c.MaxGroup <= time.Minute, "pack.max_group", "is less than the segment targets or more than 1m", "Set 12s"),
-		bad(c.Window >= 10*time.Second && c.Window <= time.Hour, "pack.window", "is not between 10s and 1h", "Set 30s; longer windows cost memory"),
-		bad(c.MaxWindowBytes >= 8<<20, "pack.max_window_bytes", "is less than 8 MiB, which a few seconds of video fill", "Set 268435456"),
-		bad(c.KeepEnded >= time.Second, "pack.keep_ended", "is less than 1s, so viewers would miss the end", "Set 60s"),
-		bad(c.MaxDiskBytes >= 0, "pack.max_disk_bytes", "is negative", "Set 4294967296; 0 keeps nothing on disk"),
-		bad(c.MaxHistory >= time.Second && c.MaxHistory <= time.Hour, "pack.max_history", "is not between 1s and 1h", "Set 5m"),
+		bad(c.SegmentTarget >= time.Second && c.SegmentTarget <= 10*time.Second, "pack-segment-target", "is not between 1s and 10s", "Set 2s"),
+		bad(c.StandardSegmentTarget >= time.Second && c.StandardSegmentTarget <= 10*time.Second, "pack-standard-segment-target", "is not between 1s and 10s", "Set 4s"),
+		bad(c.MaxGroup >= c.SegmentTarget && c.MaxGroup >= c.StandardSegmentTarget && c.MaxGroup <= time.Minute, "pack-max-group", "is less than the segment targets or more than 1m", "Set 12s"),
+		bad(c.Window >= 10*time.Second && c.Window <= time.Hour, "pack-window", "is not between 10s and 1h", "Set 30s; longer windows cost memory"),
+		bad(c.MaxWindowBytes >= 8<<20, "pack-max-window-bytes", "is less than 8 MiB, which a few seconds of video fill", "Set 268435456"),
+		bad(c.KeepEnded >= time.Second, "pack-keep-ended", "is less than 1s, so viewers would miss the end", "Set 60s"),
+		bad(c.MaxDiskBytes >= 0, "pack-max-disk-bytes", "is negative", "Set 4294967296; 0 keeps nothing on disk"),
+		bad(c.MaxHistory >= time.Second && c.MaxHistory <= time.Hour, "pack-max-history", "is not between 1s and 1h", "Set 5m"),
 	)
 }
 

@@ -25,13 +25,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		borders:     counter("discontinuities_total", "Discontinuities: changes of parameters, jumps and losses."),
 		longSamples: counter("long_samples_total", "Frames that last longer than a part may, so that their part does too."),
 		repaired:    counter("repaired_timestamps_total", "Frames whose decoding time did not advance and was moved."),
-		shortened:   counter("window_shortened_total", "Segments removed early because of the bound on bytes (pack.max_window_bytes)."),
+		shortened:   counter("window_shortened_total", "Segments removed early because of the bound on bytes (pack-max-window-bytes)."),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onair_pack_dropped_total", Help: "Frames left out, by reason.",
 		}, []string{"reason"}),
 		diskBytes: gauge("disk_bytes", "Bytes of the last windows on disk."),
 		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "onair_pack_disk_skipped_total", Help: "States that were shown without being kept on disk, by reason: queue (the disk is too slow), full (pack.max_disk_bytes), error.",
+			Name: "onair_pack_disk_skipped_total", Help: "States that were shown without being kept on disk, by reason: queue (the disk is too slow), full (pack-max-disk-bytes), error.",
 		}, []string{"reason"}),
 	}
 	if reg != nil {

@@ -277,8 +277,8 @@ func TestConfigIsValidated(t *testing.T) {
 		t.Error(err)
 	}
 	err := Config{}.Validate()
-	for _, key := range []string{"segment_target", "window", "max_window_bytes", "keep_ended"} {
-		if err == nil || !strings.Contains(err.Error(), "pack."+key) {
+	for _, key := range []string{"segment-target", "window", "max-window-bytes", "keep-ended"} {
+		if err == nil || !strings.Contains(err.Error(), "pack-"+key) {
 			t.Errorf("pack.%s is not complained about: %v", key, err)
 		}
 	}

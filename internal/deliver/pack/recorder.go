@@ -124,7 +124,7 @@ func (r *recorder) write(b *batch) error {
 	n := int64(len(r.buf))
 	if r.disk.used.Load()+n > r.disk.limit {
 		r.disk.m.skipped.WithLabelValues("full").Inc()
-		return fmt.Errorf("the windows on disk have reached pack.max_disk_bytes")
+		return fmt.Errorf("the windows on disk have reached pack-max-disk-bytes")
 	}
 	written, err := r.open.Write(r.buf)
 	f := &r.files[len(r.files)-1]
