@@ -35,9 +35,12 @@ type child struct {
 	cmd    *exec.Cmd
 	stderr tail
 	relay  *relay
-	read   int // packets
-	once   sync.Once
-	exit   error
+	// stand is what its address is called among ffmpeg's arguments, until forget.
+	stand, address string
+	forget         func()
+	read           int // packets
+	once           sync.Once
+	exit           error
 
 	confiner Confiner // nil for none
 }
@@ -46,7 +49,7 @@ type child struct {
 // latest.
 func (p *Puller) startChild(ctx context.Context, u *url.URL, aac bool) (Session, error) {
 	args := []string{"-hide_banner", "-nostdin", "-loglevel", "level+warning"}
-	c := &child{}
+	c := &child{forget: func() {}}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	if strings.HasPrefix(u.Scheme, "rtsp") {
 		relay, err := p.startRelay(c.ctx, u)
@@ -58,10 +61,12 @@ func (p *Puller) startChild(ctx context.Context, u *url.URL, aac bool) (Session,
 		args = append(args, "-protocol_whitelist", "tcp", "-rtsp_transport", "tcp",
 			"-timeout", strconv.FormatInt(p.cfg.StallTimeout.Microseconds(), 10), "-i", relay.url)
 	} else {
+		c.stand, c.forget = p.proxy.hide(u)
+		c.address = u.String()
 		// A playlist may name anything: only HTTP and the formats of HLS are opened.
 		args = append(args, "-protocol_whitelist", "http,https,httpproxy,tls,tcp,crypto",
 			"-format_whitelist", "hls,mpegts,mov,aac,ac3,eac3,mp3,webvtt",
-			"-http_proxy", p.proxy.url(), "-re", "-i", u.String())
+			"-http_proxy", p.proxy.url(), "-re", "-i", c.stand)
 	}
 	args = append(args, "-sn", "-dn", "-c", "copy")
 	if aac { // in transport streams it has headers that MP4 has no place for
@@ -84,6 +89,7 @@ func (p *Puller) startChild(ctx context.Context, u *url.URL, aac bool) (Session,
 	if err != nil {
 		c.cancel()
 		c.relay.wait()
+		c.forget()
 		return nil, fault.Wrap(fault.Unavailable, "start ffmpeg for a source", "", err, "Install ffmpeg, or set pull-ffmpeg.")
 	}
 	if c.confiner = p.deps.Confiner; c.confiner != nil {
@@ -106,7 +112,7 @@ func (c *child) ReadPacket(ctx context.Context) (*media.Packet, error) {
 		return p, err
 	}
 	c.reap()
-	switch reason := c.stderr.reason(); {
+	switch reason := strings.ReplaceAll(c.stderr.reason(), c.stand, c.address); {
 	case c.relay.failure() != nil:
 		return nil, c.relay.failure()
 	case c.stderr.says("not supported by the bitstream filter"):
@@ -130,6 +136,7 @@ func (c *child) reap() {
 		timer.Stop()
 		c.cancel()
 		c.relay.wait()
+		c.forget()
 	})
 }
 

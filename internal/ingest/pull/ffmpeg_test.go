@@ -147,12 +147,56 @@ func TestHLSIsGuarded(t *testing.T) {
 // warden is a Confiner that takes notes.
 type warden struct {
 	confined, bound, renewed int
+	seen                     string // arguments and environment
 	refuse                   error
 }
 
-func (w *warden) Confine(context.Context, *exec.Cmd) error { w.confined++; return w.refuse }
-func (w *warden) Bound(int)                                { w.bound++ }
-func (w *warden) Renew(int)                                { w.renewed++ }
+func (w *warden) Confine(_ context.Context, cmd *exec.Cmd) error {
+	w.confined++
+	w.seen = strings.Join(append(cmd.Args, cmd.Env...), " ")
+	return w.refuse
+}
+func (w *warden) Bound(int) { w.bound++ }
+func (w *warden) Renew(int) { w.renewed++ }
+
+// What is secret in an address is not among what others may see of a process, and reaches
+// the source nevertheless: a password, a path, a query; over TLS too.
+func TestSecretsAreNoArguments(t *testing.T) {
+	files := http.StripPrefix("/hiddenkey", http.FileServer(http.Dir(film(t, "aac"))))
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		if strings.HasSuffix(r.URL.Path, ".m3u8") && (user != "me" || password != "hunter2" || r.URL.RawQuery != "token=abc123") {
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		files.ServeHTTP(w, r)
+	})
+	plain, secure := httptest.NewServer(handler), httptest.NewTLSServer(handler)
+	defer plain.Close()
+	defer secure.Close()
+	p := puller(t, fence{})
+	camera := newCamera(t, "")
+	for scheme, host := range map[string]string{"http": plain.Listener.Addr().String(), "https": secure.Listener.Addr().String(), "rtsp": camera.l.Addr().String()} {
+		var w warden
+		p.deps.Confiner = &w
+		got, tracks, err := fetch(t, p, scheme+"://me:hunter2@"+host+"/hiddenkey/index.m3u8?token=abc123")
+		if len(tracks) == 0 || len(got[tracks[0].ID]) < 49 {
+			t.Errorf("%s: %v, %v", scheme, tracks, err)
+		}
+		for _, secret := range []string{"hunter2", "hiddenkey", "abc123"} {
+			if w.seen == "" || strings.Contains(w.seen, secret) {
+				t.Errorf("%s: %q is in %q", scheme, secret, w.seen)
+			}
+		}
+	}
+	if asked := <-camera.asked; !strings.Contains(asked, "/hiddenkey/index.m3u8?token=abc123") {
+		t.Errorf("the camera was asked to %s", asked)
+	}
+	if len(p.proxy.hidden) > 0 {
+		t.Errorf("%v is remembered", p.proxy.hidden)
+	}
+}
 
 // ffmpeg is confined before it starts, bounded behind that, and not started if it cannot be.
 func TestChildIsConfined(t *testing.T) {

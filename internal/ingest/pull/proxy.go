@@ -2,10 +2,13 @@ package pull
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"path"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +25,10 @@ const (
 	// statusForbidden is what the proxy says where the guard forbids; servers hardly ever do,
 	// so that it can be told from their own refusals.
 	statusForbidden = http.StatusMisdirectedRequest
+	// hiddenHost is no host (RFC 2606): sources that the proxy hides are there.
+	hiddenHost = "source.invalid"
+	// maxExtension is how long the end of a file's name may be to be shown, with its dot.
+	maxExtension = 5
 )
 
 // proxy is an HTTP proxy on the loopback interface, which connects only where the guard
@@ -31,10 +38,13 @@ type proxy struct {
 	transport *http.Transport
 	address   atomic.Pointer[string]
 	slots     chan struct{}
+
+	mu     sync.Mutex
+	hidden map[string]string // addresses of sources by what stands for them, one a child
 }
 
 func newProxy(g Guard) *proxy {
-	p := &proxy{dialer: net.Dialer{Timeout: proxyDial}, slots: make(chan struct{}, maxProxied)}
+	p := &proxy{dialer: net.Dialer{Timeout: proxyDial}, slots: make(chan struct{}, maxProxied), hidden: map[string]string{}}
 	if g != nil {
 		p.dialer.Control = g.Control
 	}
@@ -51,6 +61,29 @@ func (p *proxy) url() string {
 		return "http://" + *a
 	}
 	return "http://127.0.0.1:9" // refuses: without the proxy nothing is fetched
+}
+
+// hide returns an address that stands for another, whose secrets everybody would see among
+// the arguments of ffmpeg. The proxy redirects the first request for it to the other, unless
+// it is to forget it before.
+func (p *proxy) hide(u *url.URL) (address string, forget func()) {
+	stand := &url.URL{Scheme: "http", Host: hiddenHost, Path: "/" + rand.Text()}
+	if ext := path.Ext(u.Path); len(ext) <= maxExtension { // ffmpeg tells formats by it
+		stand.Path += ext
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hidden[stand.Path] = u.String()
+	return stand.String(), func() { p.reveal(stand.Path) }
+}
+
+// reveal forgets what is hidden behind an address and returns it, if anything is.
+func (p *proxy) reveal(stand string) (string, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	address, ok := p.hidden[stand]
+	delete(p.hidden, stand)
+	return address, ok
 }
 
 // run serves until ctx ends.
@@ -85,6 +118,16 @@ func (p *proxy) serve(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	}
 	if r.URL.Scheme != "http" || r.URL.Host == "" || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		http.Error(w, "not for a proxy", http.StatusBadRequest)
+		return
+	}
+	if r.URL.Hostname() == hiddenHost {
+		address, ok := p.reveal(r.URL.Path)
+		if !ok {
+			http.Error(w, "nothing is hidden here", http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Location", address)
+		w.WriteHeader(http.StatusFound)
 		return
 	}
 	out := r.Clone(r.Context())

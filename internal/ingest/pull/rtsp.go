@@ -26,7 +26,8 @@ const (
 // relay stands between ffmpeg and an RTSP server. It makes the one connection where the guard
 // allows, and lets no redirect through: ffmpeg would follow it by itself.
 type relay struct {
-	url  string
+	url  string // what ffmpeg is called with: everybody may see it
+	real string // where the relay sends it from there, with what is secret
 	done chan struct{}
 
 	mu  sync.Mutex
@@ -57,7 +58,7 @@ func (p *Puller) startRelay(ctx context.Context, u *url.URL) (*relay, error) {
 	}
 	local := *u
 	local.Scheme, local.Host = "rtsp", l.Addr().String()
-	r := &relay{url: local.String(), done: make(chan struct{})}
+	r := &relay{url: "rtsp://" + local.Host, real: local.String(), done: make(chan struct{})}
 	go r.run(ctx, l, far)
 	return r, nil
 }
@@ -66,13 +67,43 @@ func (r *relay) run(ctx context.Context, l net.Listener, far net.Conn) {
 	defer close(r.done)
 	stop := context.AfterFunc(ctx, func() { _, _ = l.Close(), far.Close() })
 	defer stop()
-	near, err := l.Accept()
-	_ = l.Close() // one connection is all there is
+	var near net.Conn
+	err := r.introduce(ctx, l)
+	if err == nil {
+		near, err = l.Accept()
+	}
+	_ = l.Close() // no further connection is taken
 	if err != nil {
 		_ = far.Close()
 		return
 	}
 	join(ctx, near, far, near, &rtspFilter{in: bufio.NewReaderSize(far, maxRTSPHead), failed: r.fail})
+}
+
+// introduce answers the first request with the address proper (RFC 2326, section 11.2).
+func (r *relay) introduce(ctx context.Context, l net.Listener) error {
+	near, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	closeNear := func() { _ = near.Close() }
+	defer closeNear()
+	defer context.AfterFunc(ctx, closeNear)()
+	in, sequence := bufio.NewReader(io.LimitReader(near, maxRTSPHead)), ""
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if strings.TrimSpace(line) == "" {
+			break
+		}
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "cseq") {
+			sequence = strings.TrimSpace(value)
+		}
+	}
+	_, err = fmt.Fprintf(near, "RTSP/1.0 302 Found\r\nCSeq: %s\r\nLocation: %s\r\n\r\n", sequence, r.real)
+	return err
 }
 
 func (r *relay) fail(err error) {

@@ -25,6 +25,7 @@ type camera struct {
 	l        net.Listener
 	units    [][]byte // NAL units, one a picture but for parameter sets
 	redirect string
+	asked    chan string // the first request to describe
 }
 
 func newCamera(t *testing.T, redirect string) *camera {
@@ -34,7 +35,7 @@ func newCamera(t *testing.T, redirect string) *camera {
 	if err != nil {
 		t.Fatalf("ffmpeg: %v", err)
 	}
-	c := &camera{redirect: redirect}
+	c := &camera{redirect: redirect, asked: make(chan string, 1)}
 	for nal := range bitstream.SplitAnnexB(out) {
 		c.units = append(c.units, nal)
 	}
@@ -85,6 +86,10 @@ func (c *camera) serve(conn net.Conn) {
 		case "OPTIONS":
 			answer += "Public: DESCRIBE, SETUP, PLAY\r\n"
 		case "DESCRIBE":
+			select {
+			case c.asked <- request:
+			default:
+			}
 			if c.redirect != "" {
 				answer = "RTSP/1.0 302 Found\r\n" + seq + "\r\nLocation: " + c.redirect + "\r\n"
 				break
