@@ -144,6 +144,24 @@ func TestHLSIsGuarded(t *testing.T) {
 	}
 }
 
+// A file whose head is at its end, which ffmpeg seeks in, is fetched too.
+func TestFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.mp4", "a.ts"} {
+		args := []string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-t", "2",
+			"-c:v", "libx264", "-preset", "ultrafast", "-b:v", "3M", filepath.Join(dir, name)}
+		if out, err := exec.Command(mediatest.Program(t, "ffmpeg"), args...).CombinedOutput(); err != nil {
+			t.Fatalf("ffmpeg: %v %s", err, out)
+		}
+		s := httptest.NewServer(http.FileServer(http.Dir(dir)))
+		got, tracks, err := fetch(t, puller(t, fence{}), s.URL+"/"+name)
+		s.Close()
+		if len(tracks) == 0 || len(got[tracks[0].ID]) < 49 {
+			t.Errorf("%s: %v, %v", name, tracks, err)
+		}
+	}
+}
+
 // warden is a Confiner that takes notes.
 type warden struct {
 	confined, bound, renewed int

@@ -64,8 +64,8 @@ func (p *proxy) url() string {
 }
 
 // hide returns an address that stands for another, whose secrets everybody would see among
-// the arguments of ffmpeg. The proxy redirects the first request for it to the other, unless
-// it is to forget it before.
+// the arguments of ffmpeg. Until it is to forget it the proxy redirects from there to the
+// other: ffmpeg asks again when it seeks.
 func (p *proxy) hide(u *url.URL) (address string, forget func()) {
 	stand := &url.URL{Scheme: "http", Host: hiddenHost, Path: "/" + rand.Text()}
 	if ext := path.Ext(u.Path); len(ext) <= maxExtension { // ffmpeg tells formats by it
@@ -74,15 +74,18 @@ func (p *proxy) hide(u *url.URL) (address string, forget func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hidden[stand.Path] = u.String()
-	return stand.String(), func() { p.reveal(stand.Path) }
+	return stand.String(), func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.hidden, stand.Path)
+	}
 }
 
-// reveal forgets what is hidden behind an address and returns it, if anything is.
+// reveal returns what is hidden behind an address, if anything is.
 func (p *proxy) reveal(stand string) (string, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	address, ok := p.hidden[stand]
-	delete(p.hidden, stand)
 	return address, ok
 }
 
