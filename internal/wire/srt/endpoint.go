@@ -68,7 +68,7 @@ func (e *endpoint) read() {
 		}
 		if err != nil {
 			// A connected socket hears that nobody is at the other port; that passes.
-			time.Sleep(readPause)
+			<-time.After(readPause)
 			continue
 		}
 		e.packet(b[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now())
