@@ -82,7 +82,9 @@ func TestEncoders(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			beside(t)
+			if tt.program != "gst-launch-1.0" { // its muxer moves the stamps of pictures that are late, as on a busy machine
+				beside(t)
+			}
 			s := s.in(t)
 			if _, err := exec.LookPath(tt.program); err != nil {
 				t.Fatal(err)

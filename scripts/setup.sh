@@ -16,6 +16,7 @@ slowhttp    slowhttptest    slowhttptest                      slowhttptest
 srt         srt-live-transmit srt-tools                       srt
 obs         obs             obs-studio                        -
 xvfb        Xvfb            xvfb                              -
+ip          ip              iproute2                          -
 '
 
 # Debian keeps some servers outside an ordinary PATH.
