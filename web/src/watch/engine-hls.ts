@@ -51,6 +51,18 @@ export const HLS_CONFIG: Partial<HlsConfig> = {
   },
 };
 
+/** The line is taken for this (bits a second) until something was loaded over it, where the browser does not say. */
+const USUAL_LINE = 2_000_000;
+
+/**
+ * What the line is taken for at the start. hls.js would take it for 500 kbit/s, and so begin
+ * with a small rendition that nobody may be watching, for which an encoder has to start first.
+ */
+function lineAtFirst(): number {
+  const { connection } = navigator as Navigator & { connection?: { downlink?: number } };
+  return connection?.downlink ? connection.downlink * 1_000_000 : USUAL_LINE;
+}
+
 /** Loads hls.js, which is loaded once however often this is called. */
 export function prepareHls(): void {
   import('hls.js').catch(() => {}); // whoever needs it tries again
@@ -86,7 +98,7 @@ export class HlsEngine implements Engine {
       this.events.onFault('codec_unsupported');
       return;
     }
-    const hls = new Impl(HLS_CONFIG);
+    const hls = new Impl({ ...HLS_CONFIG, abrEwmaDefaultEstimate: lineAtFirst() });
     this.hls = hls;
     const E = Impl.Events;
     hls.on(E.MANIFEST_LOADED, (_, { levels }) => {
