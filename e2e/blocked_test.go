@@ -128,7 +128,7 @@ func (i *island) let(addr string) {
 // page's offer.
 func TestWatchWithoutUDP(t *testing.T) {
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("there is no ip to make a network with")
+		t.Fatal("ip is missing: make e2e installs it")
 	}
 	s := start(t)
 	st := s.create("low")
