@@ -56,8 +56,10 @@ var allowed = map[string][]string{
 	// The hub and what it needs are for its tests, which compare it with net/http.
 	"deliver/shortcut": {"deliver/hls", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
 	"deliver/play":     {"hub", "media", "event", "fault"},
-	"testcard":         {"media", "media/fmp4", "fault"},
-	"slate":            {"media", "media/fmp4", "fault"},
+	// What keeps broadcasts reads what pack made, as any viewer.
+	"record":   {"deliver/pack", "media", "media/fmp4", "media/mp4file", "event", "fault"},
+	"testcard": {"media", "media/fmp4", "fault"},
+	"slate":    {"media", "media/fmp4", "fault"},
 	// L3': the API and the pages: snapshots and services only.
 	"control/api": {"hub", "media", "control/auth", "control/doctor", "control/store", "event", "fault"},
 	"control/web": {"fault"},

@@ -1,0 +1,62 @@
+package record
+
+import (
+	"context"
+	"io"
+)
+
+// Storage keeps objects: a folder, or a bucket. Its methods may be called from several
+// goroutines. Names are like paths: elements of letters, digits, '.', '_' and '-', which do
+// not begin with a dot, joined by slashes.
+type Storage interface {
+	// Put stores an object. It is whole and durable when Put returns without an error, and
+	// never seen in part. One of the same name is replaced. fault.Unavailable if the storage
+	// is away, fault.TooLarge if it is full.
+	Put(ctx context.Context, name string, chunks [][]byte) error
+	// Open reads length bytes of an object from offset; to its end if length is negative, and
+	// less where the object ends before. fault.NotFound if there is no such object.
+	Open(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error)
+	// List returns the objects whose name is prefix or begins with it and a slash, sorted by
+	// name; all objects for an empty one.
+	List(ctx context.Context, prefix string) ([]Object, error)
+	// Delete removes the objects that List returns for prefix, which is not empty. It is not
+	// an error if there are none.
+	Delete(ctx context.Context, prefix string) error
+}
+
+// Object is what List tells of an object.
+type Object struct {
+	Name string
+	Size int64 // in bytes
+}
+
+// Journals keeps the indexes of assets, which grow while they are written: one a name, which
+// is as an object's.
+type Journals interface {
+	// Append opens a journal for writing at its end, and makes it if there is none.
+	Append(name string) (Journal, error)
+	// Read opens a journal for reading. fault.NotFound if there is none.
+	Read(name string) (JournalReader, error)
+	// Names returns the journals whose name begins with prefix and a slash; all for an empty
+	// one.
+	Names(prefix string) ([]string, error)
+	// Remove takes a journal away, durably. It is not an error if there is none.
+	Remove(name string) error
+}
+
+// Journal is open for writing.
+type Journal interface {
+	io.WriteCloser
+	// Sync makes what was written, and the journal's name, durable.
+	Sync() error
+	// Truncate cuts the journal to a size in bytes; what is written next follows there.
+	Truncate(size int64) error
+}
+
+// JournalReader is open for reading.
+type JournalReader interface {
+	io.ReaderAt
+	io.Closer
+	// Size is in bytes, as of when it was opened.
+	Size() int64
+}
