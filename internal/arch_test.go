@@ -50,7 +50,8 @@ var allowed = map[string][]string{
 	// What delivers segments counts its viewers in one way.
 	"deliver/audience": {"fault"},
 	"deliver/reply":    {"fault"},
-	"deliver/hls":      {"deliver/reply", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
+	"deliver/m3u8":     {"media", "fault"},
+	"deliver/hls":      {"deliver/m3u8", "deliver/reply", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
 	"deliver/dash":     {"deliver/reply", "deliver/pack", "deliver/audience", "hub", "media", "media/fmp4", "event", "fault"},
 	"deliver/images":   {"deliver/reply", "deliver/pack", "ffmpeg", "hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
 	// The hub and what it needs are for its tests, which compare it with net/http.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"onair/internal/deliver/pack"
+	"onair/internal/deliver/reply"
 )
 
 // Request is a GET request, as far as its answer depends on it.
@@ -25,6 +26,8 @@ type Answer struct {
 	// all viewers and must not be changed.
 	Body [][]byte
 	Size int
+	// Elsewhere is set if there is no answer here, because another handler has it.
+	Elsewhere bool
 	// Limit is how long sending it may take.
 	Limit time.Duration
 
@@ -59,7 +62,7 @@ var fieldNames = [fields]string{
 
 // Reset forgets the last answer, so that a connection that waits keeps no media.
 func (a *Answer) Reset() {
-	a.Body, a.Size, a.single[0] = nil, 0, nil
+	a.Body, a.Size, a.single[0], a.Elsewhere = nil, 0, nil, false
 	clear(a.header[:])
 }
 
@@ -111,7 +114,7 @@ func (a *Answer) media(blob *pack.Blob, mime []string, spec string) bool {
 	if spec == "" {
 		return true
 	}
-	start, length, whole, ok := parseRange(spec, blob.Size)
+	start, length, whole, ok := reply.ParseRange(spec, blob.Size)
 	if whole {
 		return true
 	}

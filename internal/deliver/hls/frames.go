@@ -3,6 +3,7 @@ package hls
 import (
 	"time"
 
+	"onair/internal/deliver/m3u8"
 	"onair/internal/deliver/pack"
 )
 
@@ -10,30 +11,30 @@ import (
 // 4.4.3.6), by which players show pictures while somebody looks for a place: the first frame
 // of each complete segment, as a range of its bytes.
 func appendFrames(b []byte, s *pack.Stream, snap *pack.Snapshot) []byte {
-	p := printer{b: b, target: time.Duration(s.TargetDuration()) * time.Second}
-	p.text("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:").int(int64(s.TargetDuration()))
+	p := printer{Printer: m3u8.Printer{B: b}, target: time.Duration(s.TargetDuration()) * time.Second}
+	p.Text("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:").Int(int64(s.TargetDuration()))
 	first := snap.LastSequence() + 1
 	if len(snap.Segments) > 0 {
 		first = snap.Segments[0].Sequence
 	}
-	p.text("\n#EXT-X-MEDIA-SEQUENCE:").int(max(first, 0))
-	p.text("\n#EXT-X-DISCONTINUITY-SEQUENCE:").int(int64(snap.DiscontinuitySequence))
-	p.text("\n#EXT-X-I-FRAMES-ONLY\n")
+	p.Text("\n#EXT-X-MEDIA-SEQUENCE:").Int(max(first, 0))
+	p.Text("\n#EXT-X-DISCONTINUITY-SEQUENCE:").Int(int64(snap.DiscontinuitySequence))
+	p.Text("\n#EXT-X-I-FRAMES-ONLY\n")
 	var init *pack.Init
 	for _, seg := range snap.Segments {
 		init = p.begin(seg, init)
-		p.text("#EXTINF:").seconds(seg.Duration).text(",\n")
+		p.Text("#EXTINF:").Seconds(seg.Duration).Text(",\n")
 		if seg.KeySize > 0 {
-			p.text("#EXT-X-BYTERANGE:").int(seg.KeySize).text("@0\n")
+			p.Text("#EXT-X-BYTERANGE:").Int(seg.KeySize).Text("@0\n")
 		} else {
-			p.text("#EXT-X-GAP\n")
+			p.Text("#EXT-X-GAP\n")
 		}
-		p.text(seg.Name).text("\n")
+		p.Text(seg.Name).Text("\n")
 	}
 	if snap.Ended {
-		p.text("#EXT-X-ENDLIST\n")
+		p.Text("#EXT-X-ENDLIST\n")
 	}
-	return p.b
+	return p.B
 }
 
 // frameRates are the bit rates of a rendition's key frames: the highest of one, and that of
@@ -47,14 +48,7 @@ func frameRates(snap *pack.Snapshot) (peak, average int64) {
 		}
 		bits += 8 * seg.KeySize
 		length += seg.Duration
-		peak = max(peak, rateOf(8*seg.KeySize, max(seg.Duration, time.Second))) // before a border one may be short
+		peak = max(peak, m3u8.Rate(8*seg.KeySize, max(seg.Duration, time.Second))) // before a border one may be short
 	}
-	return peak, rateOf(bits, length)
-}
-
-func rateOf(bits int64, d time.Duration) int64 {
-	if d <= 0 {
-		return 0
-	}
-	return int64(float64(bits) / d.Seconds())
+	return peak, m3u8.Rate(bits, length)
 }

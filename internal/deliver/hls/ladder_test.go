@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"onair/internal/deliver/m3u8"
 	"onair/internal/deliver/pack"
 	"onair/internal/fault"
 	"onair/internal/hub"
@@ -316,42 +317,19 @@ func TestSmallerPicturesHaveLowerRates(t *testing.T) {
 	track := func(w, h int) *media.Track {
 		return &media.Track{Codec: media.H264, Width: w, Height: h, CodecString: "avc1.64001f"}
 	}
-	m := multivariant{video: []choice{{name: "v0", track: track(1280, 720), peak: 400_000, average: 300_000}}}
-	for _, c := range []choice{
-		{name: "720p-hevc", track: track(1280, 720), peak: 2_000_000, average: 1_000_000},
-		{name: "480p", track: track(854, 480), peak: 1_300_000, average: 800_000},
-		{name: "360p", track: track(640, 360), peak: 900_000, average: 100_000},
+	list := []m3u8.Rendition{{Name: "v0", Track: track(1280, 720), Peak: 400_000, Average: 300_000}}
+	for _, c := range []m3u8.Rendition{
+		{Name: "720p-hevc", Track: track(1280, 720), Peak: 2_000_000, Average: 1_000_000},
+		{Name: "480p", Track: track(854, 480), Peak: 1_300_000, Average: 800_000},
+		{Name: "360p", Track: track(640, 360), Peak: 900_000, Average: 100_000},
 	} {
-		m.limit(&c)
-		m.add(c)
+		limit(list, &c)
+		list = append(list, c)
 	}
 	for i, want := range []int64{400_000, 2_000_000, 360_000, 324_000} {
-		if m.video[i].peak != want || m.video[i].average > want {
-			t.Errorf("%s has %d and %d, want at most %d", m.video[i].name, m.video[i].peak, m.video[i].average, want)
+		if list[i].Peak != want || list[i].Average > want {
+			t.Errorf("%s has %d and %d, want at most %d", list[i].Name, list[i].Peak, list[i].Average, want)
 		}
-	}
-}
-
-// A source that is more than anybody can begin with is not the first.
-func TestVariantsAreInAnOrderToBeginWith(t *testing.T) {
-	m := multivariant{video: []choice{{name: "v0", peak: 9_000_000}, {name: "720p", peak: 3_000_000}, {name: "360p", peak: 800_000}}}
-	names := func() (out []string) {
-		for _, c := range m.inOrder(100_000) {
-			out = append(out, c.name)
-		}
-		return out
-	}
-	if got := names(); !slices.Equal(got, []string{"720p", "v0", "360p"}) {
-		t.Errorf("the order is %v", got)
-	}
-	m.video[0].peak = 4_900_000
-	if got := names(); !slices.Equal(got, []string{"v0", "720p", "360p"}) {
-		t.Errorf("the order is %v", got)
-	}
-	m.video = m.video[:1]
-	m.video[0].peak = 20_000_000
-	if got := names(); !slices.Equal(got, []string{"v0"}) {
-		t.Errorf("the order is %v", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package hls
 import (
 	"time"
 
+	"onair/internal/deliver/m3u8"
 	"onair/internal/deliver/pack"
 	"onair/internal/media"
 )
@@ -47,12 +48,12 @@ func (h *Handler) appendPictures(b []byte, s *pack.Stream, playbackID string) []
 		if !ok || count == 0 {
 			continue
 		}
-		p := printer{b: b}
-		p.text("#EXT-X-IMAGE-STREAM-INF:BANDWIDTH=").int(roundRate(rateOf(int64(bits), shortest)))
-		p.text(",AVERAGE-BANDWIDTH=").int(roundRate(rateOf(int64(bits*count), length)))
-		p.text(",RESOLUTION=").int(int64(width)).text("x").int(int64(height))
-		p.text(`,CODECS="jpeg",URI="` + picturesPath).text(playbackID).text("/" + picturesName + "\"\n")
-		return p.b
+		p := m3u8.Printer{B: b}
+		p.Text("#EXT-X-IMAGE-STREAM-INF:BANDWIDTH=").Int(m3u8.RoundRate(m3u8.Rate(int64(bits), shortest)))
+		p.Text(",AVERAGE-BANDWIDTH=").Int(m3u8.RoundRate(m3u8.Rate(int64(bits*count), length)))
+		p.Text(",RESOLUTION=").Int(int64(width)).Text("x").Int(int64(height))
+		p.Text(`,CODECS="jpeg",URI="` + picturesPath).Text(playbackID).Text("/" + picturesName + "\"\n")
+		return p.B
 	}
 	return b
 }

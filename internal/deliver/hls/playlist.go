@@ -1,9 +1,9 @@
 package hls
 
 import (
-	"strconv"
 	"time"
 
+	"onair/internal/deliver/m3u8"
 	"onair/internal/deliver/pack"
 	"onair/internal/media"
 )
@@ -12,7 +12,7 @@ import (
 // a delta update; it reports false, and appends nothing, if there is nothing to skip.
 func appendPlaylist(b []byte, s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, skip bool) ([]byte, bool) {
 	p := printer{
-		b: b, target: time.Duration(s.TargetDuration()) * time.Second, parts: r.PartTarget() > 0, picture: r.Kind() == media.Video,
+		Printer: m3u8.Printer{B: b}, target: time.Duration(s.TargetDuration()) * time.Second, parts: r.PartTarget() > 0, picture: r.Kind() == media.Video,
 	}
 	skipped := 0
 	if skip {
@@ -22,7 +22,7 @@ func appendPlaylist(b []byte, s *pack.Stream, r *pack.Rendition, snap *pack.Snap
 	}
 	p.header(s, r, snap)
 	if skipped > 0 {
-		p.text("#EXT-X-SKIP:SKIPPED-SEGMENTS=").int(int64(skipped)).text("\n")
+		p.Text("#EXT-X-SKIP:SKIPPED-SEGMENTS=").Int(int64(skipped)).Text("\n")
 	}
 	end := endOf(snap)
 	var init *pack.Init
@@ -37,80 +37,58 @@ func appendPlaylist(b []byte, s *pack.Stream, r *pack.Rendition, snap *pack.Snap
 		if p.parts && end.Sub(seg.Start.Add(seg.Duration)) <= 3*p.target {
 			p.listParts(seg)
 		}
-		p.text("#EXTINF:").seconds(seg.Duration).text(",\n")
+		p.Text("#EXTINF:").Seconds(seg.Duration).Text(",\n")
 		if seg.Gap {
-			p.text("#EXT-X-GAP\n")
+			p.Text("#EXT-X-GAP\n")
 		}
-		p.text(seg.Name).text("\n")
+		p.Text(seg.Name).Text("\n")
 	}
 	if open := snap.Open; open != nil {
 		p.begin(open, init)
 		p.listParts(open)
 	}
 	p.footer(s, r, snap)
-	return p.b, true
+	return p.B, true
 }
 
 // printer appends text.
 type printer struct {
-	b      []byte
+	m3u8.Printer
 	target time.Duration
 	parts  bool
 	// picture: parts are listed as a little longer than they are, see listParts.
 	picture bool
 }
 
-func (p *printer) text(s string) *printer {
-	p.b = append(p.b, s...)
-	return p
-}
-
-func (p *printer) int(v int64) *printer {
-	p.b = strconv.AppendInt(p.b, v, 10)
-	return p
-}
-
 // unit is the last decimal of a duration that is printed.
-const unit = 10 * time.Microsecond
-
-// seconds prints a duration with five decimals.
-func (p *printer) seconds(d time.Duration) *printer {
-	n := int64((d + unit/2) / unit)
-	p.b = strconv.AppendInt(p.b, n/100_000, 10)
-	p.b = append(p.b, '.')
-	frac := n % 100_000
-	for div := int64(10_000); div > 0; div /= 10 {
-		p.b = append(p.b, byte('0'+frac/div%10))
-	}
-	return p
-}
+const unit = m3u8.Unit
 
 func (p *printer) header(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot) {
 	version := "9" // EXT-X-SKIP
 	if !p.parts {
 		version = "6"
 	}
-	p.text("#EXTM3U\n#EXT-X-VERSION:").text(version).text("\n#EXT-X-TARGETDURATION:").int(int64(s.TargetDuration()))
-	p.text("\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES")
+	p.Text("#EXTM3U\n#EXT-X-VERSION:").Text(version).Text("\n#EXT-X-TARGETDURATION:").Int(int64(s.TargetDuration()))
+	p.Text("\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES")
 	longest := r.PartTarget()
 	if p.picture {
 		longest += unit // as listParts lists them
 	}
 	if p.parts {
-		p.text(",CAN-SKIP-UNTIL=").seconds(p.skipUntil()).text(",PART-HOLD-BACK=").seconds(max(s.PartHoldBack(), 3*longest))
+		p.Text(",CAN-SKIP-UNTIL=").Seconds(p.skipUntil()).Text(",PART-HOLD-BACK=").Seconds(max(s.PartHoldBack(), 3*longest))
 	}
-	p.text(",HOLD-BACK=").seconds(3 * p.target)
+	p.Text(",HOLD-BACK=").Seconds(3 * p.target)
 	if p.parts {
-		p.text("\n#EXT-X-PART-INF:PART-TARGET=").seconds(longest)
+		p.Text("\n#EXT-X-PART-INF:PART-TARGET=").Seconds(longest)
 	}
 	first := snap.LastSequence() + 1
 	if len(snap.Segments) > 0 {
 		first = snap.Segments[0].Sequence
 	}
-	p.text("\n#EXT-X-MEDIA-SEQUENCE:").int(max(first, 0))
-	p.text("\n#EXT-X-DISCONTINUITY-SEQUENCE:").int(int64(snap.DiscontinuitySequence)).text("\n")
+	p.Text("\n#EXT-X-MEDIA-SEQUENCE:").Int(max(first, 0))
+	p.Text("\n#EXT-X-DISCONTINUITY-SEQUENCE:").Int(int64(snap.DiscontinuitySequence)).Text("\n")
 	if snap.Independent {
-		p.text("#EXT-X-INDEPENDENT-SEGMENTS\n")
+		p.Text("#EXT-X-INDEPENDENT-SEGMENTS\n")
 	}
 	p.start(s, snap)
 }
@@ -131,7 +109,7 @@ func (p *printer) start(s *pack.Stream, snap *pack.Snapshot) {
 		seg = fresh
 	}
 	if seg != nil {
-		p.text("#EXT-X-START:TIME-OFFSET=-").seconds(end.Sub(seg.Start)).text("\n")
+		p.Text("#EXT-X-START:TIME-OFFSET=-").Seconds(end.Sub(seg.Start)).Text("\n")
 	}
 }
 
@@ -180,14 +158,14 @@ func endOf(snap *pack.Snapshot) time.Time {
 // force.
 func (p *printer) begin(seg *pack.Segment, init *pack.Init) *pack.Init {
 	if seg.Discontinuity {
-		p.text("#EXT-X-DISCONTINUITY\n")
+		p.Text("#EXT-X-DISCONTINUITY\n")
 	}
 	if seg.Init != init || seg.Discontinuity {
-		p.text(`#EXT-X-MAP:URI="`).text(seg.Init.Name).text("\"\n")
+		p.Text(`#EXT-X-MAP:URI="`).Text(seg.Init.Name).Text("\"\n")
 	}
-	p.text("#EXT-X-PROGRAM-DATE-TIME:")
-	p.b = seg.Start.UTC().Round(time.Millisecond).AppendFormat(p.b, "2006-01-02T15:04:05.000Z")
-	p.text("\n")
+	p.Text("#EXT-X-PROGRAM-DATE-TIME:")
+	p.B = seg.Start.UTC().Round(time.Millisecond).AppendFormat(p.B, "2006-01-02T15:04:05.000Z")
+	p.Text("\n")
 	return seg.Init
 }
 
@@ -206,21 +184,21 @@ func (p *printer) listParts(seg *pack.Segment) {
 			next := end.Round(unit) + unit
 			length, listed = next-listed, next
 		}
-		p.text("#EXT-X-PART:DURATION=").seconds(length).text(`,URI="`).text(part.Name).text(`"`)
+		p.Text("#EXT-X-PART:DURATION=").Seconds(length).Text(`,URI="`).Text(part.Name).Text(`"`)
 		if part.Independent {
-			p.text(",INDEPENDENT=YES")
+			p.Text(",INDEPENDENT=YES")
 		}
-		p.text("\n")
+		p.Text("\n")
 	}
 }
 
 func (p *printer) footer(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot) {
 	if snap.Ended {
-		p.text("#EXT-X-ENDLIST\n")
+		p.Text("#EXT-X-ENDLIST\n")
 		return
 	}
 	if snap.Hint != "" {
-		p.text(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="`).text(snap.Hint).text("\"\n")
+		p.Text(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="`).Text(snap.Hint).Text("\"\n")
 	}
 	for _, other := range s.Renditions() {
 		now := other.Snapshot()
@@ -228,10 +206,10 @@ func (p *printer) footer(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot)
 			continue // what nobody makes has nothing to be asked for
 		}
 		sequence, part := now.Position()
-		p.text(`#EXT-X-RENDITION-REPORT:URI="../`).text(other.Name()).text(`/index.m3u8",LAST-MSN=`).int(sequence)
+		p.Text(`#EXT-X-RENDITION-REPORT:URI="../`).Text(other.Name()).Text(`/index.m3u8",LAST-MSN=`).Int(sequence)
 		if part >= 0 {
-			p.text(",LAST-PART=").int(int64(part))
+			p.Text(",LAST-PART=").Int(int64(part))
 		}
-		p.text("\n")
+		p.Text("\n")
 	}
 }
