@@ -34,8 +34,12 @@ import (
 type Directory interface {
 	// StreamOf returns the live stream's id. It is called for each request and must be
 	// quick. Its error says whether there is no such id or whether it may not be played.
+	// ErrElsewhere is its error for the id of something that is no live stream.
 	StreamOf(ctx context.Context, playbackID string) (streamID string, err error)
 }
+
+// ErrElsewhere says that what a playback id plays is served by another handler.
+var ErrElsewhere = errors.New("the playback id is not of a live stream")
 
 // Handler serves everything below /hls/.
 type Handler struct {
@@ -44,6 +48,7 @@ type Handler struct {
 	dir      Directory
 	ladder   Ladder
 	pictures Pictures // nil: none
+	others   http.Handler
 	viewers  *audience.Audience
 	log      *slog.Logger
 	m        *metrics
@@ -55,8 +60,12 @@ func NewHandler(cfg Config, p *pack.Packer, dir Directory, ladder Ladder, viewer
 	if ladder == nil {
 		ladder = noLadder{}
 	}
-	return &Handler{cfg: cfg, packer: p, dir: dir, ladder: ladder, viewers: viewers, log: log, m: newMetrics(reg)}
+	return &Handler{cfg: cfg, packer: p, dir: dir, ladder: ladder, others: http.NotFoundHandler(), viewers: viewers, log: log, m: newMetrics(reg)}
 }
+
+// SetOthers sets what serves the ids of which the directory says ErrElsewhere. Call it before
+// requests come.
+func (h *Handler) SetOthers(others http.Handler) { h.others = others }
 
 // Viewers returns how many viewers of a live stream have asked for a playlist or manifest
 // lately (Config.SessionTimeout).
@@ -80,6 +89,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !h.Answer(r.Context(), req, a) {
 			return
 		}
+		if a.Elsewhere {
+			h.others.ServeHTTP(w, r)
+			return
+		}
 	case http.MethodOptions:
 		h.preflight(w)
 		return
@@ -98,7 +111,9 @@ func (h *Handler) Answer(ctx context.Context, req Request, a *Answer) bool {
 	if !h.find(ctx, req, a) {
 		return false
 	}
-	h.finish(a)
+	if !a.Elsewhere {
+		h.finish(a)
+	}
 	return true
 }
 
@@ -135,6 +150,10 @@ func (h *Handler) find(ctx context.Context, req Request, a *Answer) bool {
 func (h *Handler) refuse(ctx context.Context, a *Answer, err error) bool {
 	if ctx.Err() != nil {
 		return false
+	}
+	if errors.Is(err, ErrElsewhere) {
+		a.Elsewhere = true
+		return true
 	}
 	if fault.KindOf(err) == fault.Internal {
 		h.log.Error("playback id not looked up", "error", err)

@@ -77,8 +77,14 @@ func (c *conn) requests(ctx context.Context) verdict {
 		if v := c.readHead(); v != complete {
 			return v
 		}
+		if !c.server.answerer.Answer(ctx, c.head.parsed(), &c.answer) {
+			return complete
+		}
+		if c.answer.Elsewhere {
+			return recording
+		}
 		c.server.requests.Inc()
-		if !c.server.answerer.Answer(ctx, c.head.parsed(), &c.answer) || !c.send() {
+		if !c.send() {
 			return complete
 		}
 		c.answer.Reset()

@@ -17,20 +17,21 @@ const headSize = 4 << 10
 type verdict int
 
 const (
-	more     verdict = iota // it is understood so far
-	complete                // it is understood
-	strange                 // not a GET of something below /hls/
-	target                  // characters in the target that need thought
-	version                 // not HTTP/1.1
-	syntax                  // a line that is not exactly as it should be
-	header                  // a header field that is not known, or its value
-	large                   // longer than headSize
+	more      verdict = iota // it is understood so far
+	complete                 // it is understood
+	strange                  // not a GET of something below /hls/
+	target                   // characters in the target that need thought
+	version                  // not HTTP/1.1
+	syntax                   // a line that is not exactly as it should be
+	header                   // a header field that is not known, or its value
+	large                    // longer than headSize
+	recording                // what it asks for is no live stream
 	verdicts
 )
 
 // reasons are the verdicts' labels in metrics.
 var reasons = [verdicts]string{
-	strange: "other", target: "target", version: "version", syntax: "syntax", header: "header", large: "size",
+	strange: "other", target: "target", version: "version", syntax: "syntax", header: "header", large: "size", recording: "recording",
 }
 
 const begin = "GET /hls/"

@@ -387,3 +387,32 @@ func TestDateIsThatOfTheSecond(t *testing.T) {
 		}
 	})
 }
+
+// elsewhere is an Answerer that has an answer for one path only.
+type elsewhere struct{ answerFunc }
+
+func (e elsewhere) Answer(ctx context.Context, r hls.Request, a *hls.Answer) bool {
+	if a.Elsewhere = strings.HasPrefix(r.Path, "/hls/recording/"); a.Elsewhere {
+		return true
+	}
+	return e.answerFunc.Answer(ctx, r, a)
+}
+
+// TestRecordingsAreHandedOver: what is asked for is answered by the handler that has it, and
+// what came before it by the loop.
+func TestRecordingsAreHandedOver(t *testing.T) {
+	inBubble(t, elsewhere{hello}, func(t *testing.T, l *pipes, s *serving) {
+		c := l.dial()
+		r := bufio.NewReader(c)
+		go write(t, c, request+"GET /hls/recording/index.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n"+request)
+		for i, want := range []string{"hello", `net/http GET /hls/recording/index.m3u8 ""`, `net/http GET /hls/a/index.m3u8 ""`} {
+			if _, body := response(t, r); body != want {
+				t.Errorf("answer %d: %s, want %s", i, body, want)
+			}
+		}
+		c.Close()
+		if n := testutil.ToFloat64(s.handed[recording]); n != 1 {
+			t.Errorf("%v connections counted as handed over", n)
+		}
+	})
+}
