@@ -262,6 +262,49 @@ func TestStreamOf(t *testing.T) {
 	wantKind(t, err, fault.NotFound)
 }
 
+func TestWatch(t *testing.T) {
+	a, st, _ := newAuth(t)
+	l := newStream(t, st, store.Public, store.Signed)
+	asset, err := st.CreateAsset(t.Context(), l.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		for id, want := range map[string]Watched{l.PlaybackIDs[0].ID: {StreamID: l.ID}, asset.PlaybackIDs[0].ID: {AssetID: asset.ID}} {
+			if got, err := a.Watch(t.Context(), id); err != nil || got != want {
+				t.Errorf("%s is %+v, %v; want %+v", id, got, err, want)
+			}
+		}
+		for _, id := range []string{l.PlaybackIDs[1].ID, asset.PlaybackIDs[1].ID} {
+			_, err := a.Watch(t.Context(), id)
+			wantKind(t, err, fault.Forbidden)
+		}
+		for _, id := range []string{"pb_none", "", "\x00", asset.ID, l.ID} {
+			_, err := a.Watch(t.Context(), id)
+			wantKind(t, err, fault.NotFound)
+		}
+		for _, p := range asset.PlaybackIDs { // no stream's, whatever their policy
+			if id, err := a.StreamOf(t.Context(), p.ID); id != "" || !fault.Is(err, fault.NotFound) {
+				t.Errorf("the stream of an asset's playback id is %q, %v", id, err)
+			}
+			_, err := a.Playback(t.Context(), p.ID)
+			wantKind(t, err, fault.NotFound)
+		}
+	}
+	if n := testutil.ToFloat64(a.lookups.WithLabelValues("database")); n != 7 {
+		t.Errorf("the database was asked %v times for 7 ids", n)
+	}
+	if _, err := st.KeepRecorded(t.Context(), asset.ID, store.Recorded{Status: store.AssetReady}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.DeleteAsset(t.Context(), asset.ID); err != nil {
+		t.Fatal(err)
+	}
+	a.Forget(asset.PlaybackIDs[0].ID)
+	_, err = a.Watch(t.Context(), asset.PlaybackIDs[0].ID)
+	wantKind(t, err, fault.NotFound)
+}
+
 func TestPlaybackIsLookedUpAgainInTime(t *testing.T) {
 	a, _, _ := newAuth(t)
 	a.playback.Set("pb_old", cached{playback: store.Playback{StreamID: "gone", Policy: store.Public}, until: time.Now().Add(-time.Second)})

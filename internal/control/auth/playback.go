@@ -31,10 +31,21 @@ type cached struct {
 	until    time.Time
 }
 
-// Playback returns what a playback id stands for, whether or not one may watch with the
-// id alone; fault.NotFound if for nothing. Requests for one id at a time share one
-// lookup.
+// Playback returns which live stream a playback id stands for, whether or not one may
+// watch with the id alone; fault.NotFound if for none, also if it is an asset's.
 func (a *Auth) Playback(ctx context.Context, playbackID string) (store.Playback, error) {
+	p, err := a.resolve(ctx, playbackID)
+	if err == nil && p.AssetID != "" {
+		a.refused.WithLabelValues("playback_id").Inc()
+		return store.Playback{}, fault.New(fault.NotFound, "look up the playback id", playbackID, "it is that of a recording, not of a live stream",
+			"Play it over HLS.")
+	}
+	return p, err
+}
+
+// resolve returns what a playback id stands for; fault.NotFound if for nothing. Requests
+// for one id at a time share one lookup.
+func (a *Auth) resolve(ctx context.Context, playbackID string) (store.Playback, error) {
 	if !store.PlausibleID(playbackID) {
 		a.refused.WithLabelValues("playback_id").Inc()
 		return a.store.Playback(ctx, playbackID) // answers without looking
@@ -80,15 +91,41 @@ func (a *Auth) StreamOf(ctx context.Context, playbackID string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	if p.Policy != store.Public {
-		a.refused.WithLabelValues("playback_policy").Inc()
-		return "", fault.New(fault.Forbidden, "watch", playbackID, "the playback id needs a token",
-			"Use a playback id with the policy public.")
+	if err := a.mayWatch(p); err != nil {
+		return "", err
 	}
 	return p.StreamID, nil
 }
 
-// Forget drops what is remembered of playback ids, after they or their stream changed.
+// Watched is what may be watched under a playback id: a live stream or an asset. The
+// other id is empty.
+type Watched struct{ StreamID, AssetID string }
+
+// Watch returns what may be watched under a playback id. It fails as StreamOf does, but
+// for the ids of assets.
+func (a *Auth) Watch(ctx context.Context, playbackID string) (Watched, error) {
+	p, err := a.resolve(ctx, playbackID)
+	if err != nil {
+		return Watched{}, err
+	}
+	if err := a.mayWatch(p); err != nil {
+		return Watched{}, err
+	}
+	return Watched{p.StreamID, p.AssetID}, nil
+}
+
+// mayWatch refuses ids that are not enough to watch.
+func (a *Auth) mayWatch(p store.Playback) error {
+	if p.Policy == store.Public {
+		return nil
+	}
+	a.refused.WithLabelValues("playback_policy").Inc()
+	return fault.New(fault.Forbidden, "watch", p.ID, "the playback id needs a token",
+		"Use a playback id with the policy public.")
+}
+
+// Forget drops what is remembered of playback ids, after they, their stream or their
+// asset changed.
 func (a *Auth) Forget(playbackIDs ...string) {
 	for _, id := range playbackIDs {
 		a.playback.Invalidate(id)

@@ -18,6 +18,7 @@ const (
 	prefixPlayback = "pb_"
 	prefixKey      = "sk_"
 	prefixTarget   = "st_"
+	prefixAsset    = "as_"
 )
 
 // maxIDLen bounds what is looked up; ids and keys made here are 29 characters long.
@@ -88,7 +89,7 @@ func subject(id string) string {
 	if !PlausibleID(id) {
 		return ""
 	}
-	for _, p := range []string{prefixStream, prefixPlayback, prefixTarget} {
+	for _, p := range []string{prefixStream, prefixPlayback, prefixTarget, prefixAsset} {
 		if strings.HasPrefix(id, p) {
 			return id
 		}

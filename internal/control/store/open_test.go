@@ -40,7 +40,7 @@ func TestOpenMakesPrivateFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if s.Kind() != "sqlite" || !strings.Contains(logged.String(), "to=3") {
+	if s.Kind() != "sqlite" || !strings.Contains(logged.String(), "to=4") {
 		t.Errorf("opened %s, logged %q", s.Kind(), &logged)
 	}
 	if _, err := s.CreateLiveStream(t.Context(), store.LiveStream{}, nil); err != nil {
@@ -86,7 +86,8 @@ func TestOpenOlderSchema(t *testing.T) {
 	upgrade(t, "sqlite", filepath.Join(dir, "onair.db"), sqliteConfig(dir))
 }
 
-// upgrade opens a database that was last used before streams had ladders.
+// upgrade opens a database that was last used before streams had ladders
+// and assets.
 func upgrade(t *testing.T, driver, dsn string, cfg store.Config) {
 	t.Helper()
 	s, err := store.Open(t.Context(), cfg, quiet())
@@ -103,7 +104,14 @@ func upgrade(t *testing.T, driver, dsn string, cfg store.Config) {
 	for _, column := range []string{"ladder_profile", "ladder_rungs", "ladder_mode", "realtime_viewers"} {
 		exec(t, driver, dsn, "ALTER TABLE live_streams DROP COLUMN "+column)
 	}
-	exec(t, driver, dsn, "DELETE FROM goose_db_version WHERE version_id = 3")
+	for _, statement := range []string{
+		"CREATE TABLE older AS SELECT id, live_stream_id, policy, created_at FROM playback_ids",
+		"DROP TABLE playback_ids", "ALTER TABLE older RENAME TO playback_ids", "DROP TABLE assets",
+		"CREATE INDEX playback_ids_of_stream ON playback_ids (live_stream_id, created_at, id)",
+		"DELETE FROM goose_db_version WHERE version_id >= 3",
+	} {
+		exec(t, driver, dsn, statement)
+	}
 	s = openStore(t, cfg)
 	got, err := s.LiveStream(t.Context(), l.ID)
 	if d := cmp.Diff(l, got); err != nil || d != "" {
@@ -119,6 +127,19 @@ func upgrade(t *testing.T, driver, dsn string, cfg store.Config) {
 	}
 	if p, err := s.Playback(t.Context(), l.PlaybackIDs[0].ID); err != nil || p.RealtimeViewers == nil || *p.RealtimeViewers != many {
 		t.Errorf("playback %+v, %v", p, err)
+	}
+	a, err := s.CreateAsset(t.Context(), l.ID)
+	if err != nil || len(a.PlaybackIDs) != 1 {
+		t.Errorf("an asset of a stream of then: %+v, %v", a, err)
+	}
+	if _, err := s.DeleteLiveStream(t.Context(), l.ID); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Playback(t.Context(), l.PlaybackIDs[0].ID); !fault.Is(err, fault.NotFound) {
+		t.Errorf("the playback id of a deleted stream stays: %v", err)
+	}
+	if p, err := s.Playback(t.Context(), a.PlaybackIDs[0].ID); err != nil || p.AssetID != a.ID {
+		t.Errorf("the asset's playback id: %+v, %v", p, err)
 	}
 }
 

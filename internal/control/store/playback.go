@@ -13,10 +13,12 @@ import (
 
 // Playback is what a viewer's request needs to know about a playback id.
 type Playback struct {
-	ID          string
-	Policy      Policy
-	StreamID    string
-	Title       string
+	ID     string
+	Policy Policy
+	// StreamID is the live stream's, AssetID the asset's; one of them is empty.
+	StreamID, AssetID string
+	Title             string
+	// What follows is of streams only.
 	LatencyMode string
 	Disabled    bool
 	// SRTPassphrase is the stream's; a secret.
@@ -35,14 +37,17 @@ func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, erro
 		return Playback{}, unknown()
 	}
 	var row struct {
-		ID, Policy, LiveStreamID, Title, LatencyMode string
-		Disabled                                     bool
-		SRTPassphrase                                string `bun:"srt_passphrase"`
-		RealtimeViewers                              *int
+		ID, Policy, LiveStreamID, AssetID, Title, LatencyMode string
+		Disabled                                              bool
+		SRTPassphrase                                         string `bun:"srt_passphrase"`
+		RealtimeViewers                                       *int
 	}
 	err := s.db.NewSelect().TableExpr("playback_ids AS p").
-		ColumnExpr("p.id, p.policy, p.live_stream_id, s.title, s.latency_mode, s.disabled, s.srt_passphrase, s.realtime_viewers").
-		Join("JOIN live_streams AS s ON s.id = p.live_stream_id").
+		ColumnExpr("p.id, p.policy, COALESCE(p.live_stream_id, '') AS live_stream_id, COALESCE(p.asset_id, '') AS asset_id").
+		ColumnExpr("COALESCE(s.title, a.title) AS title, COALESCE(s.latency_mode, '') AS latency_mode").
+		ColumnExpr("COALESCE(s.disabled, FALSE) AS disabled, COALESCE(s.srt_passphrase, '') AS srt_passphrase, s.realtime_viewers").
+		Join("LEFT JOIN live_streams AS s ON s.id = p.live_stream_id").
+		Join("LEFT JOIN assets AS a ON a.id = p.asset_id").
 		Where("p.id = ?", playbackID).Scan(ctx, &row)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Playback{}, unknown()
@@ -50,7 +55,10 @@ func (s *Store) Playback(ctx context.Context, playbackID string) (Playback, erro
 	if err != nil {
 		return Playback{}, s.fail(op, subject(playbackID), err)
 	}
-	return Playback{row.ID, Policy(row.Policy), row.LiveStreamID, row.Title, row.LatencyMode, row.Disabled, row.SRTPassphrase, row.RealtimeViewers}, nil
+	return Playback{
+		ID: row.ID, Policy: Policy(row.Policy), StreamID: row.LiveStreamID, AssetID: row.AssetID, Title: row.Title,
+		LatencyMode: row.LatencyMode, Disabled: row.Disabled, SRTPassphrase: row.SRTPassphrase, RealtimeViewers: row.RealtimeViewers,
+	}, nil
 }
 
 // AddPlaybackID gives a stream one more playback id; fault.Conflict when it has

@@ -1,5 +1,5 @@
-// Package store keeps what must survive a restart: live streams, playback ids,
-// settings, and the answers given under an Idempotency-Key.
+// Package store keeps what must survive a restart: live streams, assets, playback
+// ids, settings, and the answers given under an Idempotency-Key.
 //
 // One code path serves SQLite (a file in the data folder, the default) and
 // PostgreSQL. Schema changes are forward only; a database that a newer version of

@@ -59,7 +59,7 @@ type LiveStream struct {
 	Metadata map[string]string
 }
 
-// PlaybackID is a public name under which a live stream is watched.
+// PlaybackID is a public name under which a live stream or an asset is watched.
 type PlaybackID struct {
 	ID     string
 	Policy Policy
@@ -115,7 +115,8 @@ type playbackRow struct {
 	bun.BaseModel `bun:"table:playback_ids,alias:p"`
 
 	ID           string `bun:",pk"`
-	LiveStreamID string
+	LiveStreamID string `bun:",nullzero"` // this or AssetID
+	AssetID      string `bun:",nullzero"`
 	Policy       string
 	CreatedAt    int64
 }
@@ -316,7 +317,8 @@ func (s *Store) ResetStreamKey(ctx context.Context, id string) (LiveStream, erro
 	})
 }
 
-// DeleteLiveStream removes a stream with its playback ids and returns what it was.
+// DeleteLiveStream removes a stream with its playback ids and returns what it was. Its
+// assets stay.
 func (s *Store) DeleteLiveStream(ctx context.Context, id string) (LiveStream, error) {
 	var out LiveStream
 	err := s.inTx(ctx, "delete the live stream", subject(id), func(ctx context.Context, tx bun.Tx) error {

@@ -57,6 +57,11 @@ func Test(t *testing.T, open Opener) {
 		{"ways in and out", ways},
 		{"targets", targets},
 		{"pulls", pulls},
+		{"assets", assets},
+		{"assets are watched", assetPlayback},
+		{"assets are bounded", assetBounds},
+		{"pages of assets", assetPages},
+		{"assets of streams", streamAssets},
 		{"hostile ids", hostileIDs},
 		{"settings", settings},
 		{"idempotency", idempotency},
@@ -321,6 +326,15 @@ func hostileIDs(t *testing.T, open Opener) {
 		wantKind(t, s.RemoveTarget(t.Context(), l.ID, id), fault.NotFound)
 		_, err = s.Target(t.Context(), l.ID, id)
 		wantKind(t, err, fault.NotFound)
+		_, err = s.Asset(t.Context(), id)
+		wantKind(t, err, fault.NotFound)
+		_, err = s.DeleteAsset(t.Context(), id)
+		wantKind(t, err, fault.NotFound)
+		_, err = s.CreateAsset(t.Context(), id)
+		wantKind(t, err, fault.NotFound)
+		if as, err := s.StreamAssets(t.Context(), id); err != nil || len(as) != 0 {
+			t.Errorf("the assets of %q: %v, %v", id, as, err)
+		}
 		if ts, err := s.Targets(t.Context(), id); err != nil || len(ts) != 0 {
 			t.Errorf("the targets of %q: %v, %v", id, ts, err)
 		}
