@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	// L1: bytes and protocols. They know no streams, users or configuration files.
 	"media/bitstream": {"media", "fault"},
 	"media/fmp4":      {"media", "media/bitstream", "fault"},
+	"media/mp4file":   {"media", "media/fmp4", "fault"},
 	"media/flv":       {"media", "media/bitstream", "fault"},
 	"media/mediatest": {"media", "media/bitstream"},
 	"media/ts":        {"media", "media/bitstream", "fault"},
@@ -52,15 +53,17 @@ var allowed = map[string][]string{
 	"deliver/reply":    {"fault"},
 	"deliver/m3u8":     {"media", "fault"},
 	"deliver/hls":      {"deliver/m3u8", "deliver/reply", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
+	"deliver/replay":   {"deliver/m3u8", "deliver/reply", "deliver/audience", "record", "media", "media/mp4file", "fault"},
 	"deliver/dash":     {"deliver/reply", "deliver/pack", "deliver/audience", "hub", "media", "media/fmp4", "event", "fault"},
 	"deliver/images":   {"deliver/reply", "deliver/pack", "ffmpeg", "hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
 	// The hub and what it needs are for its tests, which compare it with net/http.
 	"deliver/shortcut": {"deliver/hls", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
 	"deliver/play":     {"hub", "media", "event", "fault"},
 	// What keeps broadcasts reads what pack made, as any viewer.
-	"record":   {"deliver/pack", "media", "media/fmp4", "media/mp4file", "event", "fault"},
-	"testcard": {"media", "media/fmp4", "fault"},
-	"slate":    {"media", "media/fmp4", "fault"},
+	"record":            {"deliver/pack", "media", "media/fmp4", "media/mp4file", "event", "fault"},
+	"record/recordtest": {"record", "fault"},
+	"testcard":          {"media", "media/fmp4", "fault"},
+	"slate":             {"media", "media/fmp4", "fault"},
 	// L3': the API and the pages: snapshots and services only.
 	"control/api": {"hub", "media", "control/auth", "control/doctor", "control/store", "event", "fault"},
 	"control/web": {"fault"},
@@ -85,7 +88,7 @@ var thirdParty = map[string][]string{
 }
 
 // testOnly is what any test may import besides.
-var testOnly = []string{"media/mediatest", "media/fmp4", "media/bitstream", "media/flv", "control/store/storetest"}
+var testOnly = []string{"media/mediatest", "media/fmp4", "media/bitstream", "media/flv", "control/store/storetest", "record/recordtest"}
 
 func TestImportsGoDownOnly(t *testing.T) {
 	seen := map[string]bool{}

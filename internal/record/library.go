@@ -2,28 +2,336 @@ package record
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"log/slog"
+	"slices"
+	"strings"
 	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"onair/internal/event"
+	"onair/internal/fault"
 )
 
-// Library is all assets of one storage.
+// Library is all assets of one storage. Its methods may be called from several goroutines;
+// Load comes before all others.
 type Library struct {
-	storage Storage
+	cfg      Config
+	storage  Storage
+	journals Journals
+	events   *event.Bus
+	log      *slog.Logger
+	m        *metrics
+
+	reading sync.Mutex // one index is read at a time
 
 	mu     sync.Mutex
-	assets map[string]*Asset
+	known  map[string]struct{} // every asset's id
+	active map[string]*writer  // what is being recorded, or was when the server was killed
+	cache  []*cached           // of the others, those read last at the end
+	cost   int64
 }
 
-// Asset returns the asset with an id, if there is one.
-func (l *Library) Asset(id string) (*Asset, bool) {
+// cached is an asset that is not being recorded.
+type cached struct {
+	asset *Asset
+	cost  int64
+}
+
+// What an asset's index takes in memory, about.
+const (
+	segmentCost = 160
+	assetCost   = 1 << 10
+)
+
+// New returns a Library without assets; Load finds them. Its metrics are registered with reg
+// (nil for none).
+func New(cfg Config, storage Storage, journals Journals, events *event.Bus, log *slog.Logger, reg prometheus.Registerer) *Library {
+	return &Library{
+		cfg: cfg, storage: storage, journals: journals, events: events, log: log, m: newMetrics(reg),
+		known: map[string]struct{}{}, active: map[string]*writer{},
+	}
+}
+
+func journalName(asset string) string { return asset + "/index" + journalExt }
+
+// Assets returns the ids of all assets, sorted.
+func (l *Library) Assets() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a, ok := l.assets[id]
-	return a, ok
+	out := make([]string, 0, len(l.known))
+	for id := range l.known {
+		out = append(out, id)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Asset returns the asset with an id, if there is one whose index can be read.
+func (l *Library) Asset(id string) (*Asset, bool) {
+	a, known := l.inMemory(id)
+	if a != nil || !known {
+		return a, a != nil
+	}
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	if a, known = l.inMemory(id); a != nil || !known {
+		return a, a != nil
+	}
+	d, _, _, err := l.read(id)
+	if err != nil {
+		l.log.Error("the index of an asset cannot be read", "asset", id, "error", err)
+		return nil, false
+	}
+	a = &Asset{id: id}
+	s := d.snapshot()
+	if s.State == Recording {
+		s.State = Ready // it lost its end
+	}
+	a.show(s)
+	l.keep(a)
+	return a, true
+}
+
+func (l *Library) inMemory(id string) (a *Asset, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w, ok := l.active[id]; ok {
+		return w.asset, true
+	}
+	for i, c := range l.cache {
+		if c.asset.id == id {
+			l.cache = append(slices.Delete(l.cache, i, i+1), c)
+			return c.asset, true
+		}
+	}
+	_, known = l.known[id]
+	return nil, known
+}
+
+// keep remembers an asset that is complete, and lets go of others for it.
+func (l *Library) keep(a *Asset) {
+	cost := int64(assetCost)
+	for _, r := range a.Snapshot().Renditions {
+		cost += int64(cap(r.Segments)) * segmentCost
+		for _, i := range r.Inits {
+			cost += assetCost + int64(len(i.Data))
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.known[a.id]; !ok {
+		return // deleted a moment ago
+	}
+	l.cache = append(l.cache, &cached{a, cost})
+	l.cost += cost
+	for l.cost > l.cfg.MaxIndexBytes && len(l.cache) > 1 {
+		l.forget(0)
+	}
+	l.m.index.Set(float64(l.cost))
+}
+
+func (l *Library) forget(i int) {
+	l.cost -= l.cache[i].cost
+	l.cache = slices.Delete(l.cache, i, i+1)
+}
+
+// read makes a draft of an asset's index. good is where its last whole record ends; damaged
+// is set if something before that is of no use.
+func (l *Library) read(id string) (d *draft, good int64, damaged bool, err error) {
+	r, err := l.journals.Read(journalName(id))
+	if err != nil {
+		return nil, 0, false, err
+	}
+	defer r.Close() //nolint:errcheck // nothing was written
+	d = &draft{}
+	useless := 0
+	good, lost, err := readIndex(r, r.Size(), func(e *entry, data []byte) error {
+		if !d.apply(e, data) {
+			useless++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, false, err
+	}
+	if damaged = lost > 0 || useless > 0; damaged {
+		l.m.damaged.Add(float64(lost))
+		l.log.Warn("the index of an asset is damaged: what it does not tell any more is missing from the asset", "asset", id, "bytes", lost, "entries", useless)
+	}
+	if d.head == nil || d.head.Asset != id {
+		return nil, good, damaged, fault.New(fault.Invalid, "read the index", journalName(id), "its beginning is missing or another asset's", "The segments are still in the storage; the index can be made anew of them")
+	}
+	return d, good, damaged, nil
 }
 
 // Open reads length bytes of a segment or an initialization section from offset; to its end
 // if length is negative. fault.NotFound if there is no such object.
 func (l *Library) Open(ctx context.Context, asset, rendition, name string, offset, length int64) (io.ReadCloser, error) {
 	return l.storage.Open(ctx, asset+"/"+rendition+"/"+name, offset, length)
+}
+
+// Table is the sample table of a segment, as Config.Scan made it, with what a file needs to
+// know of the segment beside.
+type Table struct {
+	Sequence int64
+	Data     []byte
+	BaseTime int64 // ticks
+	Size     int64 // bytes
+}
+
+// Tables reads the sample tables of a rendition's segments from the index, in order and
+// without those that are gaps.
+func (l *Library) Tables(ctx context.Context, asset, rendition string) ([]Table, error) {
+	a, ok := l.Asset(asset)
+	if !ok {
+		return nil, notFound("read the index", asset)
+	}
+	r, ok := a.Snapshot().Rendition(rendition)
+	if !ok {
+		return nil, notFound("read the index", asset+"/"+rendition)
+	}
+	tables := make(map[int64][]byte, len(r.Segments))
+	j, err := l.journals.Read(journalName(asset))
+	if err != nil {
+		return nil, err
+	}
+	defer j.Close() //nolint:errcheck // nothing was written
+	_, _, err = readIndex(j, j.Size(), func(e *entry, data []byte) error {
+		if e.Segment != nil && e.R == rendition && !e.Segment.Gap {
+			tables[e.Segment.Sequence] = data
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Table, 0, len(r.Segments))
+	for i := range r.Segments {
+		if s := &r.Segments[i]; !s.Gap {
+			out = append(out, Table{s.Sequence, tables[s.Sequence], s.BaseTime, s.Size})
+		}
+	}
+	return out, nil
+}
+
+func notFound(op, subject string) error {
+	return fault.New(fault.NotFound, op, subject, "there is no such asset", "")
+}
+
+// Delete removes an asset and all its objects. fault.Conflict while it is being recorded,
+// fault.NotFound if there is none. An asset is gone with the first write; objects that a
+// failure leaves are removed at the next start.
+func (l *Library) Delete(ctx context.Context, id string) error {
+	l.mu.Lock()
+	_, known := l.known[id]
+	w := l.active[id]
+	if known && (w == nil || !w.busy) {
+		delete(l.known, id)
+		delete(l.active, id)
+		for i, c := range l.cache {
+			if c.asset.id == id {
+				l.forget(i)
+				break
+			}
+		}
+	}
+	l.mu.Unlock()
+	if !known {
+		return notFound("delete", id)
+	}
+	if w != nil && w.busy {
+		return fault.New(fault.Conflict, "delete", id, "it is being recorded", "End the broadcast first")
+	}
+	if w != nil && w.j != nil {
+		_ = w.j.Close() // its bytes are synced
+	}
+	err := l.mark(id)
+	if err == nil {
+		err = l.remove(ctx, id)
+	}
+	if err != nil {
+		l.mu.Lock()
+		l.known[id] = struct{}{} // so that it can be deleted again
+		l.mu.Unlock()
+	}
+	return err
+}
+
+// mark writes into an asset's index that it is deleted.
+func (l *Library) mark(id string) error {
+	j, err := l.journals.Append(journalName(id))
+	if err != nil {
+		return err
+	}
+	defer j.Close() //nolint:errcheck // synced below
+	if _, err := j.Write(appendEntry(nil, &entry{End: &endEntry{State: deleted, At: time.Now()}}, nil)); err != nil {
+		return err
+	}
+	return j.Sync()
+}
+
+func (l *Library) remove(ctx context.Context, id string) error {
+	if err := l.storage.Delete(ctx, id); err != nil {
+		return err
+	}
+	return l.journals.Remove(journalName(id))
+}
+
+// Load finds the assets of the storage. What a server that was killed did not end is read
+// and repaired: the torn end of its index is cut off, segments without an entry get one or
+// are removed. It can then be recorded further (Resume), or ended (Finish). An asset that
+// cannot be read is told of and left as it is.
+func (l *Library) Load(ctx context.Context) error {
+	names, err := l.journals.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		id, ok := strings.CutSuffix(name, "/index"+journalExt)
+		if !ok || strings.Contains(id, "/") {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.load(ctx, id); err != nil {
+			l.log.Error("an asset cannot be read", "asset", id, "error", err)
+		}
+	}
+	return nil
+}
+
+// load takes in one asset.
+func (l *Library) load(ctx context.Context, id string) error {
+	r, err := l.journals.Read(journalName(id))
+	if err != nil {
+		return err
+	}
+	end, err := readEnd(r, r.Size())
+	_ = r.Close() // nothing was written
+	switch {
+	case err != nil:
+		return err
+	case end != nil && end.State == deleted:
+		return l.remove(ctx, id)
+	case end == nil:
+		w, err := l.recover(ctx, id)
+		if err != nil {
+			return fmt.Errorf("recover what was being recorded: %w", err)
+		}
+		if w == nil {
+			return nil
+		}
+		l.mu.Lock()
+		l.active[id] = w
+		l.mu.Unlock()
+	}
+	l.mu.Lock()
+	l.known[id] = struct{}{}
+	l.mu.Unlock()
+	return nil
 }

@@ -30,16 +30,15 @@ type Object struct {
 	Size int64 // in bytes
 }
 
-// Journals keeps the indexes of assets, which grow while they are written: one a name, which
-// is as an object's.
+// Journals keeps the indexes of assets, which grow while they are written. Their names are
+// like objects', of two elements, and end in ".log". They are no objects.
 type Journals interface {
 	// Append opens a journal for writing at its end, and makes it if there is none.
 	Append(name string) (Journal, error)
 	// Read opens a journal for reading. fault.NotFound if there is none.
 	Read(name string) (JournalReader, error)
-	// Names returns the journals whose name begins with prefix and a slash; all for an empty
-	// one.
-	Names(prefix string) ([]string, error)
+	// Names returns all journals, sorted.
+	Names() ([]string, error)
 	// Remove takes a journal away, durably. It is not an error if there is none.
 	Remove(name string) error
 }

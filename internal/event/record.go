@@ -1,0 +1,46 @@
+package event
+
+// AssetCreated says that a broadcast is being recorded.
+type AssetCreated struct {
+	StreamID string `json:"live_stream_id"`
+	AssetID  string `json:"asset_id"`
+}
+
+// AssetReady says that an asset is complete: its broadcast ended.
+type AssetReady struct {
+	StreamID string `json:"live_stream_id"`
+	AssetID  string `json:"asset_id"`
+	// Duration is in seconds, Bytes what is stored.
+	Duration float64 `json:"duration"`
+	Bytes    int64   `json:"size_bytes"`
+	// Gaps counts the times for which media is missing.
+	Gaps int `json:"gaps"`
+}
+
+// AssetErrored says that a recording stopped before its broadcast did. What was stored up to
+// then can be played.
+type AssetErrored struct {
+	StreamID string `json:"live_stream_id"`
+	AssetID  string `json:"asset_id"`
+	// Code is the fault's kind, Reason its text.
+	Code   string `json:"code"`
+	Reason string `json:"reason"`
+}
+
+// Type returns "asset.created".
+func (AssetCreated) Type() string { return "asset.created" }
+
+// Type returns "asset.ready".
+func (AssetReady) Type() string { return "asset.ready" }
+
+// Type returns "asset.errored".
+func (AssetErrored) Type() string { return "asset.errored" }
+
+// Stream returns the live stream's id.
+func (e AssetCreated) Stream() string { return e.StreamID }
+
+// Stream returns the live stream's id.
+func (e AssetReady) Stream() string { return e.StreamID }
+
+// Stream returns the live stream's id.
+func (e AssetErrored) Stream() string { return e.StreamID }

@@ -1,0 +1,230 @@
+package record
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+	"onair/internal/media/fmp4"
+)
+
+// recover takes up an asset whose index has no end. nil if nothing of it can be used.
+func (l *Library) recover(ctx context.Context, id string) (*writer, error) {
+	d, good, damaged, err := l.read(id)
+	if err != nil {
+		if good == 0 && fault.Is(err, fault.Invalid) {
+			return nil, l.abandon(ctx, id, err)
+		}
+		return nil, err
+	}
+	w := &writer{l: l, asset: &Asset{id: id}, draft: d, size: good}
+	if w.j, err = l.journals.Append(journalName(id)); err != nil {
+		return nil, err
+	}
+	if err = w.j.Truncate(good); err == nil {
+		err = w.adopt(ctx, damaged)
+	}
+	if err == nil {
+		err = w.commit()
+	}
+	if err != nil {
+		_ = w.j.Close() // nothing was written
+		return nil, err
+	}
+	return w, nil
+}
+
+// abandon removes an asset of which not even the first record was written. One that has
+// objects all the same has lost its index, and is left as it is.
+func (l *Library) abandon(ctx context.Context, id string, cause error) error {
+	list, err := l.storage.List(ctx, id)
+	if err != nil {
+		return err
+	}
+	if len(list) > 0 {
+		return cause
+	}
+	return l.journals.Remove(journalName(id))
+}
+
+// adopt gives the segments that are stored without an entry one, and removes what else is
+// stored without one. Where the index is damaged nothing is removed: it may be what the index
+// does not tell any more.
+func (w *writer) adopt(ctx context.Context, damaged bool) error {
+	list, err := w.l.storage.List(ctx, w.asset.id)
+	if err != nil {
+		return err
+	}
+	type orphan struct {
+		r    *Rendition
+		name string
+		size int64
+		n    int64
+	}
+	var orphans []orphan
+	var drop []string
+	unsure := map[string]bool{} // renditions with an initialization section that the index does not tell of
+	indexed := w.draft.objects()
+	for _, o := range list {
+		_, below, _ := strings.Cut(o.Name, "/")
+		if _, ok := indexed[below]; ok {
+			continue
+		}
+		rendition, name, _ := strings.Cut(below, "/")
+		n, ok := segmentNumber(name)
+		if r := w.draft.rendition(rendition); ok && r != nil {
+			orphans = append(orphans, orphan{r, name, o.Size, n})
+		} else {
+			unsure[rendition] = damaged
+			drop = append(drop, o.Name)
+		}
+	}
+	slices.SortFunc(orphans, func(a, b orphan) int { return cmp.Compare(a.n, b.n) })
+	for _, o := range orphans {
+		if unsure[o.r.Name] {
+			continue
+		}
+		e, table, err := w.describe(ctx, o.r, o.name, o.size, o.n)
+		if err != nil && !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.Unsupported) && !fault.Is(err, fault.TooLarge) {
+			return err
+		}
+		if err != nil || !w.add(&entry{R: o.r.Name, Segment: e}, table) {
+			drop = append(drop, w.asset.id+"/"+o.r.Name+"/"+o.name)
+			continue
+		}
+		w.l.m.finished.Inc()
+		w.l.log.Info("a segment that was stored before the server was killed is taken into the index", "asset", w.asset.id, "rendition", o.r.Name, "segment", o.name)
+	}
+	if damaged && len(drop) > 0 {
+		w.l.log.Warn("objects that the damaged index of an asset does not tell of are left where they are", "asset", w.asset.id, "objects", len(drop))
+		return nil
+	}
+	for _, name := range drop {
+		w.l.m.dropped.Inc()
+		w.l.log.Warn("an object that a crash left is removed", "object", name)
+		if err := w.l.storage.Delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// objects returns what the index lists, as rendition/name.
+func (d *draft) objects() map[string]struct{} {
+	out := map[string]struct{}{}
+	for _, r := range d.renditions {
+		for _, i := range r.Inits {
+			out[r.Name+"/"+i.Name] = struct{}{}
+		}
+		for i := range r.Segments {
+			if s := &r.Segments[i]; !s.Gap {
+				out[r.Name+"/"+s.Name] = struct{}{}
+			}
+		}
+	}
+	return out
+}
+
+// segmentNumber takes the media sequence number out of a segment's name, as pack makes it.
+func segmentNumber(name string) (int64, bool) {
+	_, rest, ok := strings.Cut(name, ".")
+	digits, ok2 := strings.CutSuffix(rest, ".m4s")
+	if !ok || !ok2 || name[0] != 's' {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(digits, 10, 62)
+	return n, err == nil && n >= 0
+}
+
+// maxObject bounds what is read of a segment into memory: pack's are 64 MiB at most, and a
+// little more with their headers.
+const maxObject = 80 << 20
+
+// describe makes the entry of a segment from its bytes. fault.Invalid if it is not whole, or
+// if it cannot be told with which initialization section it goes.
+func (w *writer) describe(ctx context.Context, r *Rendition, name string, size, number int64) (*segmentEntry, []byte, error) {
+	const op = "take into the index"
+	init := r.initAround(number)
+	if init == nil || size > maxObject {
+		return nil, nil, fault.New(fault.Invalid, op, name, "its initialization section is not known", "")
+	}
+	o, err := w.l.Open(ctx, w.asset.id, r.Name, name, 0, -1)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(o, maxObject))
+	_ = o.Close() // nothing was written
+	if err != nil {
+		return nil, nil, err
+	}
+	e := &segmentEntry{Sequence: number, Name: name, Init: init.Name, Size: int64(len(data))}
+	src := fmp4.NewReader(io.MultiReader(bytes.NewReader(init.Data), bytes.NewReader(data)))
+	for first := true; ; first = false {
+		p, err := src.ReadPacket(ctx)
+		if errors.Is(err, io.EOF) && !first {
+			break
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, nil, fault.New(fault.Invalid, op, name, "it is not whole", "")
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if first {
+			e.Base, e.Offset, e.Independent = p.DTS, p.PTS-p.DTS, p.Key || r.Kind == media.Audio
+		}
+		e.Ticks += p.Duration
+	}
+	track := init.Track
+	e.Start = w.draft.head.Origin.Add(track.Duration(e.Base + e.Offset))
+	e.Duration = track.Duration(e.Base+e.Ticks) - track.Duration(e.Base)
+	return e, w.l.scan([][]byte{data}), nil
+}
+
+// initAround returns the initialization section of a segment that is not in the index: that
+// of the ones around it, if it is the same; after the last one the newest, for it is in the
+// index before its first segment is stored.
+func (r *Rendition) initAround(number int64) *Init {
+	n := len(r.Segments)
+	if n == 0 || number > r.Segments[n-1].Sequence {
+		if len(r.Inits) == 0 {
+			return nil
+		}
+		return r.Inits[len(r.Inits)-1]
+	}
+	i := number - r.Segments[0].Sequence
+	if i < 0 || !r.Segments[i].Gap || r.Segments[i].Name != gapName {
+		return nil
+	}
+	at := r.Segments[i].Init
+	for _, s := range r.Segments[i:] {
+		if !s.Gap {
+			if s.Init != at {
+				return nil
+			}
+			break
+		}
+	}
+	return r.Inits[at]
+}
+
+// scan makes the sample table of a segment; none where that fails: the segment is played all
+// the same.
+func (l *Library) scan(chunks [][]byte) []byte {
+	if l.cfg.Scan == nil {
+		return nil
+	}
+	table, err := l.cfg.Scan(chunks)
+	if err != nil || len(table) > maxData {
+		l.log.Warn("a recorded segment has no sample table: no file can be made of its asset", "error", err)
+		return nil
+	}
+	return table
+}

@@ -1,0 +1,143 @@
+package record
+
+import (
+	"context"
+	"time"
+
+	"onair/internal/fault"
+)
+
+// writer adds to an asset. It is used by one goroutine at a time.
+type writer struct {
+	l     *Library
+	asset *Asset
+	draft *draft
+	buf   []byte // records that are not yet in the journal
+	j     Journal
+	size  int64 // of the journal, as far as it is whole
+
+	// busy and its change are guarded by Library.mu: somebody records.
+	busy bool
+}
+
+// add takes an entry into the draft and into what is written with commit.
+func (w *writer) add(e *entry, data []byte) bool {
+	if !w.draft.apply(e, data) {
+		return false
+	}
+	w.buf = appendEntry(w.buf, e, data)
+	return true
+}
+
+// commit makes what was added durable, and shows it.
+func (w *writer) commit() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	w.asset.show(w.draft.snapshot())
+	return nil
+}
+
+func (w *writer) flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	if w.j == nil {
+		j, err := w.l.journals.Append(journalName(w.asset.id))
+		if err != nil {
+			return err
+		}
+		w.j = j
+	}
+	_, err := w.j.Write(w.buf)
+	if err == nil {
+		err = w.j.Sync()
+	}
+	if err != nil {
+		return err
+	}
+	w.size += int64(len(w.buf))
+	w.buf = w.buf[:0]
+	return nil
+}
+
+// object stores one, and counts it.
+func (w *writer) object(ctx context.Context, rendition, name string, chunks [][]byte) error {
+	if err := w.l.storage.Put(ctx, w.asset.id+"/"+rendition+"/"+name, chunks); err != nil {
+		return err
+	}
+	for _, c := range chunks {
+		w.l.m.bytes.Add(float64(len(c)))
+	}
+	return nil
+}
+
+// finish ends the asset, as ready or with what stopped it. That the end cannot be written
+// is the less important error: the asset is then ended at the next start.
+func (w *writer) finish(cause error) error {
+	end := &endEntry{State: Ready, At: time.Now()}
+	if cause != nil {
+		end.State = Errored
+		end.Error = cause.Error()
+		end.Error = end.Error[:min(len(end.Error), maxErrorText)]
+		w.buf = w.buf[:0] // of what failed
+		if w.j != nil {
+			_ = w.j.Truncate(w.size) // what is there of it is torn, and cut off at the next start
+		}
+	}
+	var err error
+	if w.add(&entry{End: end}, nil) {
+		err = w.flush()
+	}
+	if w.j != nil {
+		_ = w.j.Close() // its bytes are synced
+		w.j = nil
+	}
+	if err != nil && cause == nil {
+		return err
+	}
+	return nil
+}
+
+// release ends the use of a writer: the asset is complete from here on.
+func (l *Library) release(w *writer) {
+	w.asset.show(w.draft.snapshot())
+	l.mu.Lock()
+	delete(l.active, w.asset.id)
+	l.mu.Unlock()
+	l.keep(w.asset)
+}
+
+// Unfinished returns the ids of the assets that were being recorded when the server was
+// killed and that nobody has resumed.
+func (l *Library) Unfinished() (ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, w := range l.active {
+		if !w.busy {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Finish makes an asset ready that nobody resumes. fault.NotFound if there is none such.
+func (l *Library) Finish(id string) error {
+	l.mu.Lock()
+	w := l.active[id]
+	if w == nil || w.busy {
+		l.mu.Unlock()
+		return fault.New(fault.NotFound, "finish", id, "there is no such asset that waits to be resumed", "")
+	}
+	w.busy = true
+	l.mu.Unlock()
+	if err := w.finish(nil); err != nil {
+		l.mu.Lock()
+		w.busy = false
+		l.mu.Unlock()
+		return err
+	}
+	l.release(w)
+	l.ready(w)
+	return nil
+}
