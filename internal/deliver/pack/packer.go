@@ -39,6 +39,7 @@ type Packer struct {
 	mu      sync.RWMutex
 	streams map[string]broadcast
 	revived map[string]*Stream // histories whose streams have not begun yet
+	watched watched
 }
 
 // broadcast is the newest stream of a name. replaced is closed when a newer one begins:
@@ -46,6 +47,7 @@ type Packer struct {
 type broadcast struct {
 	*Stream
 	replaced chan struct{}
+	serial   uint64 // counts the broadcasts, from 1
 }
 
 // New returns a Packer; Run makes it work. Its metrics are registered with reg (nil for
@@ -71,6 +73,7 @@ func (p *Packer) Stream(name string) (*Stream, bool) {
 // for viewers; Run returns when all are.
 func (p *Packer) Run(ctx context.Context) error {
 	watcher := p.hub.Watch()
+	defer p.endWatch()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	waiting, stop := context.WithCancel(ctx)
@@ -129,7 +132,10 @@ func (p *Packer) put(s *Stream) broadcast {
 	if old, ok := p.streams[s.name]; ok {
 		close(old.replaced)
 	}
+	p.watched.serial++
+	b.serial = p.watched.serial
 	p.streams[s.name] = b
+	p.watched.tell()
 	return b
 }
 
