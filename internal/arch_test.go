@@ -59,8 +59,8 @@ var allowed = map[string][]string{
 	// The hub and what it needs are for its tests, which compare it with net/http.
 	"deliver/shortcut": {"deliver/hls", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
 	"deliver/play":     {"hub", "media", "event", "fault"},
-	// What keeps broadcasts reads what pack made, as any viewer.
-	"record":            {"deliver/pack", "media", "media/fmp4", "media/mp4file", "event", "fault"},
+	// What keeps broadcasts reads what pack made, as any viewer. The hub is for its tests.
+	"record":            {"deliver/pack", "hub", "media", "media/fmp4", "media/mp4file", "event", "fault"},
 	"record/recordtest": {"record", "fault"},
 	"testcard":          {"media", "media/fmp4", "fault"},
 	"slate":             {"media", "media/fmp4", "fault"},

@@ -1,0 +1,206 @@
+package replay
+
+import (
+	"strconv"
+	"time"
+
+	"onair/internal/deliver/m3u8"
+	"onair/internal/media"
+	"onair/internal/record"
+)
+
+// maxDrift is how far the time that a player reckons from a playlist may be from the wall
+// clock before the playlist tells it again.
+const maxDrift = time.Millisecond
+
+// printer appends a media playlist.
+type printer struct {
+	m3u8.Printer
+	init int32
+	// clock is what a player reckons that the time is at the next segment: the one told
+	// last and the durations listed since.
+	clock    time.Time
+	afterGap bool
+}
+
+// appendPlaylist renders a rendition's playlist (RFC 8216bis, section 4.4).
+func appendPlaylist(b []byte, s *record.Snapshot, r *record.Rendition) []byte {
+	p := printer{Printer: m3u8.Printer{B: b}, init: -1}
+	p.header(s, r)
+	if independent(r) {
+		p.Text("#EXT-X-INDEPENDENT-SEGMENTS\n")
+	}
+	if !ended(s) {
+		// Who asks for a recording wants its beginning; of what still grows, players would
+		// take the end.
+		p.Text("#EXT-X-START:TIME-OFFSET=0.00000\n")
+	}
+	for i := range r.Segments {
+		seg := &r.Segments[i]
+		p.begin(r, seg)
+		p.Text("#EXTINF:").Seconds(seg.Duration).Text(",\n")
+		if seg.Gap {
+			p.Text("#EXT-X-GAP\n")
+		}
+		p.segment(seg)
+	}
+	return p.footer(s)
+}
+
+// appendFrames renders the playlist of a rendition's key frames (section 4.4.3.6): the first
+// frame of each segment, as a range of its bytes.
+func appendFrames(b []byte, s *record.Snapshot, r *record.Rendition) []byte {
+	p := printer{Printer: m3u8.Printer{B: b}, init: -1}
+	p.header(s, r)
+	p.Text("#EXT-X-I-FRAMES-ONLY\n")
+	for i := range r.Segments {
+		seg := &r.Segments[i]
+		p.begin(r, seg)
+		p.Text("#EXTINF:").Seconds(seg.Duration).Text(",\n")
+		if seg.KeySize > 0 {
+			p.Text("#EXT-X-BYTERANGE:").Int(seg.KeySize).Text("@0\n")
+		} else {
+			p.Text("#EXT-X-GAP\n")
+		}
+		p.segment(seg)
+	}
+	return p.footer(s)
+}
+
+func (p *printer) header(s *record.Snapshot, r *record.Rendition) {
+	kind := "EVENT"
+	if ended(s) {
+		kind = "VOD"
+	}
+	p.Text("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:").Int(int64(s.TargetDuration))
+	p.Text("\n#EXT-X-PLAYLIST-TYPE:").Text(kind)
+	p.Text("\n#EXT-X-MEDIA-SEQUENCE:").Int(r.Segments[0].Sequence)
+	p.Text("\n#EXT-X-DISCONTINUITY-SEQUENCE:").Int(discontinuitiesBefore(s, r.Segments[0].Sequence)).Text("\n")
+}
+
+// begin prints what stands before a segment.
+func (p *printer) begin(r *record.Rendition, seg *record.Segment) {
+	if seg.Discontinuity {
+		p.Text("#EXT-X-DISCONTINUITY\n")
+	}
+	if (seg.Init != p.init || seg.Discontinuity) && seg.Init >= 0 && int(seg.Init) < len(r.Inits) {
+		p.Text(`#EXT-X-MAP:URI="`).Text(r.Inits[seg.Init].Name).Text("\"\n")
+		p.init = seg.Init
+	}
+	if seg.Discontinuity || p.afterGap && !seg.Gap || seg.Start.Sub(p.clock).Abs() > maxDrift {
+		p.Text("#EXT-X-PROGRAM-DATE-TIME:").Time(seg.Start).Text("\n")
+		p.clock = seg.Start.Round(time.Millisecond)
+	}
+	p.clock = p.clock.Add((seg.Duration + m3u8.Unit/2).Truncate(m3u8.Unit))
+	p.afterGap = seg.Gap
+}
+
+func (p *printer) segment(seg *record.Segment) {
+	if seg.Name != "" {
+		p.Text(seg.Name).Text("\n")
+		return
+	}
+	p.Text("gap.").Int(seg.Sequence).Text(".m4s\n") // a playlist has to name what is not there
+}
+
+func (p *printer) footer(s *record.Snapshot) []byte {
+	if ended(s) {
+		p.Text("#EXT-X-ENDLIST\n")
+	}
+	return p.B
+}
+
+// ended reports whether nothing is added to an asset any more.
+func ended(s *record.Snapshot) bool { return s.State != record.Recording }
+
+// independent reports whether each segment can be decoded without the others.
+func independent(r *record.Rendition) bool {
+	for i := range r.Segments {
+		if seg := &r.Segments[i]; !seg.Independent && !seg.Gap {
+			return false
+		}
+	}
+	return true
+}
+
+// discontinuitiesBefore counts those of an asset before a media sequence number, which all
+// its renditions have in common: what EXT-X-DISCONTINUITY-SEQUENCE is of one that begins
+// there.
+func discontinuitiesBefore(s *record.Snapshot, sequence int64) (n int64) {
+	var first *record.Rendition
+	for _, r := range s.Renditions {
+		if len(r.Segments) > 0 && (first == nil || r.Segments[0].Sequence < first.Segments[0].Sequence) {
+			first = r
+		}
+	}
+	for i := range first.Segments {
+		if seg := &first.Segments[i]; seg.Sequence >= sequence {
+			break
+		} else if seg.Discontinuity {
+			n++
+		}
+	}
+	return n
+}
+
+// find returns the segment of a name. Pack ends names with the sequence number, which leads
+// to it at once; whatever is named in another way is looked for.
+func find(r *record.Rendition, name string) *record.Segment {
+	if len(r.Segments) == 0 || name == "" {
+		return nil
+	}
+	if n, ok := number(name); ok {
+		if i := n - r.Segments[0].Sequence; i >= 0 && i < int64(len(r.Segments)) && r.Segments[i].Name == name {
+			return &r.Segments[i]
+		}
+	}
+	for i := range r.Segments {
+		if r.Segments[i].Name == name {
+			return &r.Segments[i]
+		}
+	}
+	return nil
+}
+
+// number is what stands between the last two dots of a name.
+func number(name string) (int64, bool) {
+	end := len(name) - 1
+	for end >= 0 && name[end] != '.' {
+		end--
+	}
+	begin := end - 1
+	for begin >= 0 && name[begin] != '.' {
+		begin--
+	}
+	if begin < 0 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(name[begin+1:end], 10, 64)
+	return n, err == nil && n >= 0
+}
+
+// mainVideo is the rendition with pictures that has the most of the asset: what the publisher
+// sent. It is nil if there are none.
+func mainVideo(s *record.Snapshot) *record.Rendition {
+	var best *record.Rendition
+	var longest time.Duration
+	for _, r := range s.Renditions {
+		if r.Kind != media.Video || len(r.Segments) == 0 {
+			continue
+		}
+		if d := length(r); best == nil || d > longest {
+			best, longest = r, d
+		}
+	}
+	return best
+}
+
+// length is how much media a rendition has.
+func length(r *record.Rendition) (d time.Duration) {
+	for i := range r.Segments {
+		if !r.Segments[i].Gap {
+			d += r.Segments[i].Duration
+		}
+	}
+	return d
+}
