@@ -1,5 +1,5 @@
 // Package api is the HTTP/JSON interface below /v1: live streams, their keys and
-// playback ids, the feed of events, and what a player asks for. Its description in
+// playback ids, their recordings, the feed of events, and what a player asks for. Its description in
 // OpenAPI 3.1, made from the Go types, is served at /v1/openapi.json.
 //
 // Requests come with the admin token in the Authorization header, never with a cookie,
@@ -71,6 +71,10 @@ type Deps struct {
 	Targets Targets
 	Pulls   Pulls
 	Ingests Ingests
+	// Assets tells of recordings and removes them; nil: recording is off, and what was
+	// recorded can only be listed. ReplayDASH tells whether assets are served over DASH.
+	Assets     Assets
+	ReplayDASH bool
 	// WHEP, DASH and Images tell whether these are served beside the API.
 	WHEP, DASH, Images bool
 	// RealtimeViewers is how many may watch a stream over WebRTC that does not say

@@ -98,19 +98,24 @@ func (p *patchBody) apply(l *store.LiveStream) {
 	window := int(l.ReconnectWindow / time.Second)
 	p.ReconnectWindow.to(&window, defaultWindow)
 	l.ReconnectWindow = time.Duration(window) * time.Second
+	l.Metadata = mergeMetadata(l.Metadata, p.Metadata)
+}
+
+// mergeMetadata merges a patch into metadata, which stays as it is.
+func mergeMetadata(metadata map[string]string, patch optional[map[string]*string]) map[string]string {
 	switch {
-	case !p.Metadata.set:
-	case p.Metadata.null:
-		l.Metadata = map[string]string{}
-	default:
-		merged := maps.Clone(l.Metadata)
-		for k, v := range p.Metadata.v {
-			if v == nil {
-				delete(merged, k)
-			} else {
-				merged[k] = *v
-			}
-		}
-		l.Metadata = merged
+	case !patch.set:
+		return metadata
+	case patch.null:
+		return map[string]string{}
 	}
+	merged := maps.Clone(metadata)
+	for k, v := range patch.v {
+		if v == nil {
+			delete(merged, k)
+		} else {
+			merged[k] = *v
+		}
+	}
+	return merged
 }

@@ -54,6 +54,8 @@ type liveStream struct {
 	Playback        orNull[playbackURLs] `json:"playback" doc:"For the first public playback id; null if there is none."`
 	ActiveIngest    orNull[activeIngest] `json:"active_ingest" doc:"What is being received; null while nothing is."`
 	Viewers         int                  `json:"viewers"`
+	ActiveAssetID   orNull[string]       `json:"active_asset_id" doc:"The asset to which the broadcast is being recorded; null if it is not."`
+	RecentAssetIDs  []string             `json:"recent_asset_ids" nullable:"false" doc:"The newest 10 assets, newest first, without deleted ones."`
 	Metadata        map[string]string    `json:"metadata" doc:"Whatever you need to find the stream's owner; the server does not look at it."`
 }
 
@@ -109,7 +111,7 @@ func status(disabled bool, snap hub.Snapshot, there bool) store.Status {
 }
 
 // present makes what clients see of a stream.
-func (a *API) present(ctx context.Context, l store.LiveStream) liveStream {
+func (a *API) present(ctx context.Context, l store.LiveStream, assets store.StreamAssets) liveStream {
 	snap, there := a.deps.Streams.Snapshot(l.ID)
 	out := liveStream{
 		ID: l.ID, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt, Status: string(status(l.Disabled, snap, there)),
@@ -119,6 +121,7 @@ func (a *API) present(ctx context.Context, l store.LiveStream) liveStream {
 		Ingest: a.ingestOf(ctx, l), SRTPassphrase: unlessZero(l.SRTPassphrase), Source: a.sourceOf(l),
 		Multitrack: multitrackOf(l.Multitrack), Targets: a.targetsOf(l),
 		Ladder: ladderOf(l.Ladder), RealtimeViewers: orNull[int]{l.RealtimeViewers},
+		ActiveAssetID: unlessZero(assets.Active), RecentAssetIDs: append([]string{}, assets.Recent...),
 	}
 	for _, p := range l.PlaybackIDs {
 		out.PlaybackIDs = append(out.PlaybackIDs, playbackID{p.ID, string(p.Policy)})

@@ -89,7 +89,7 @@ func (a *API) routes() {
 		"A merge patch (RFC 7396): what is left out stays, null returns a field to its default, metadata is merged key by key and null removes a key. A new latency_mode or reconnect_window applies to the next broadcast, a new ladder at once.", http.StatusOK),
 		[]fault.Kind{fault.NotFound, fault.Unsupported}, a.patchStream)
 	register(a, op("delete-live-stream", http.MethodDelete, one, tagStreams, "Delete a live stream",
-		"Its key and playback ids are unknown from then on; a running broadcast ends at once.", http.StatusNoContent),
+		"Its key and playback ids are unknown from then on; a running broadcast ends at once. Its assets stay.", http.StatusNoContent),
 		missing, a.deleteStream)
 	register(a, op("reset-stream-key", http.MethodPost, one+"/reset-stream-key", tagStreams, "Make a new stream key",
 		"The old key is refused from then on, and whoever publishes with it is disconnected.", http.StatusOK),
@@ -110,6 +110,7 @@ func (a *API) routes() {
 	a.targetRoutes(op)
 	a.healthRoute(op)
 	a.renditionRoute(op)
+	a.assetRoutes(op)
 	a.otherRoutes(op)
 }
 
@@ -128,8 +129,12 @@ func (a *API) forget(l store.LiveStream) {
 	}
 }
 
-func (a *API) out(ctx context.Context, l store.LiveStream) *streamOutput {
-	return &streamOutput{a.present(ctx, l)}
+func (a *API) out(ctx context.Context, l store.LiveStream) (*streamOutput, error) {
+	assets, err := a.deps.Store.StreamAssets(ctx, l.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &streamOutput{a.present(ctx, l, assets[l.ID])}, nil
 }
 
 func (a *API) createStream(ctx context.Context, in *createInput) (*streamOutput, error) {
@@ -180,7 +185,7 @@ func (a *API) createStream(ctx context.Context, in *createInput) (*streamOutput,
 	}
 	a.forget(l) // somebody may have guessed; an unknown id is remembered too
 	a.changed(l.ID, "created")
-	return a.out(ctx, l), nil
+	return &streamOutput{a.present(ctx, l, store.StreamAssets{})}, nil // a new stream has no assets
 }
 
 func (a *API) listStreams(ctx context.Context, in *listInput) (*listOutput, error) {
@@ -188,10 +193,18 @@ func (a *API) listStreams(ctx context.Context, in *listInput) (*listOutput, erro
 	if err != nil {
 		return nil, err
 	}
+	ids := make([]string, len(page))
+	for i, l := range page {
+		ids[i] = l.ID
+	}
+	assets, err := a.deps.Store.StreamAssets(ctx, ids...)
+	if err != nil {
+		return nil, err
+	}
 	out := new(listOutput)
 	out.Body.Data = make([]liveStream, len(page))
 	for i, l := range page {
-		out.Body.Data[i] = a.present(ctx, l)
+		out.Body.Data[i] = a.present(ctx, l, assets[l.ID])
 	}
 	if next != "" {
 		out.Body.NextCursor.v = &next
@@ -204,7 +217,7 @@ func (a *API) getStream(ctx context.Context, in *streamInput) (*streamOutput, er
 	if err != nil {
 		return nil, err
 	}
-	return a.out(ctx, l), nil
+	return a.out(ctx, l)
 }
 
 func (a *API) patchStream(ctx context.Context, in *patchInput) (*streamOutput, error) {
@@ -224,7 +237,7 @@ func (a *API) patchStream(ctx context.Context, in *patchInput) (*streamOutput, e
 	}
 	a.forget(l)
 	a.changed(l.ID, "updated")
-	return a.out(ctx, l), nil
+	return a.out(ctx, l)
 }
 
 func (a *API) deleteStream(ctx context.Context, in *streamInput) (*emptyOutput, error) {
@@ -255,7 +268,7 @@ func (a *API) resetKey(ctx context.Context, in *streamInput) (*streamOutput, err
 	a.deps.Streams.Kick(l.ID, fault.New(fault.Unauthorized, "publish to", l.ID, "the stream key was reset",
 		"Copy the new key from the live stream's page."))
 	a.changed(l.ID, "key_reset")
-	return a.out(ctx, l), nil
+	return a.out(ctx, l)
 }
 
 // setDisabled turns the one stored part of the state, if the table of states lets it.
@@ -290,7 +303,7 @@ func (a *API) enableStream(ctx context.Context, in *streamInput) (*streamOutput,
 	}
 	a.forget(l)
 	a.changed(l.ID, "enabled")
-	return a.out(ctx, l), nil
+	return a.out(ctx, l)
 }
 
 func (a *API) disableStream(ctx context.Context, in *streamInput) (*streamOutput, error) {
@@ -302,7 +315,7 @@ func (a *API) disableStream(ctx context.Context, in *streamInput) (*streamOutput
 	a.deps.Streams.Kick(l.ID, fault.New(fault.Disabled, "publish to", l.ID, "the live stream was disabled",
 		"It takes publishers again when it is enabled."))
 	a.changed(l.ID, "disabled")
-	return a.out(ctx, l), nil
+	return a.out(ctx, l)
 }
 
 func (a *API) completeStream(ctx context.Context, in *streamInput) (*streamOutput, error) {
@@ -316,7 +329,7 @@ func (a *API) completeStream(ctx context.Context, in *streamInput) (*streamOutpu
 	a.deps.Streams.Kick(l.ID, fault.New(fault.Forbidden, "publish to", l.ID, "the broadcast was ended by its operator",
 		"Stop the encoder; starting it again begins another broadcast."))
 	a.changed(l.ID, "completed")
-	return a.out(ctx, l), nil
+	return a.out(ctx, l)
 }
 
 func (a *API) addPlaybackID(ctx context.Context, in *addPlaybackInput) (*playbackIDOutput, error) {
@@ -358,16 +371,27 @@ func checkPolicy(op, policy string) error {
 // check bounds what the description of the API cannot, and refuses control
 // characters, which have no place in a title and break logs and databases.
 func check(op string, l store.LiveStream) error {
+	if err := checkText(op, l.Title, l.Metadata); err != nil {
+		return err
+	}
+	if err := checkRealtime(op, l.RealtimeViewers); err != nil {
+		return err
+	}
+	return checkWays(op, l)
+}
+
+// checkText does so for the title and the metadata.
+func checkText(op, title string, metadata map[string]string) error {
 	bad := func(cause string) error {
 		return fault.New(fault.Invalid, op, "", cause, "See the description of the field at /docs.")
 	}
-	if !printable(l.Title) {
+	if !printable(title) {
 		return bad("title has control characters")
 	}
-	if len(l.Metadata) > maxMetadata {
-		return bad(fmt.Sprintf("metadata has %d pairs, at most %d are kept", len(l.Metadata), maxMetadata))
+	if len(metadata) > maxMetadata {
+		return bad(fmt.Sprintf("metadata has %d pairs, at most %d are kept", len(metadata), maxMetadata))
 	}
-	for k, v := range l.Metadata {
+	for k, v := range metadata {
 		switch {
 		case k == "" || len(k) > maxMetaKey || !printable(k):
 			return bad(fmt.Sprintf("a metadata key must be 1 to %d bytes without control characters", maxMetaKey))
@@ -377,10 +401,7 @@ func check(op string, l store.LiveStream) error {
 			return bad("a metadata value has characters that cannot be kept")
 		}
 	}
-	if err := checkRealtime(op, l.RealtimeViewers); err != nil {
-		return err
-	}
-	return checkWays(op, l)
+	return nil
 }
 
 func printable(s string) bool {

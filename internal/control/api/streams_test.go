@@ -39,8 +39,8 @@ func TestCreateWithNothing(t *testing.T) {
 				"dash_url": nil, "whep_url": nil, "thumbnail_url": nil, "storyboard_url": nil,
 			},
 			"srt_passphrase": nil, "source": nil, "simulcast_targets": []any{},
-			"multitrack":    map[string]any{"enabled": true, "max_video_tracks": nil, "max_bitrate": nil},
-			"active_ingest": nil, "viewers": 0.0, "metadata": map[string]any{},
+			"multitrack":      map[string]any{"enabled": true, "max_video_tracks": nil, "max_bitrate": nil},
+			"active_asset_id": nil, "recent_asset_ids": []any{}, "active_ingest": nil, "viewers": 0.0, "metadata": map[string]any{},
 		}
 		if d := cmp.Diff(want, l); d != "" {
 			t.Errorf("body %q (-want +got):\n%s", body, d)

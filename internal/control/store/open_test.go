@@ -105,7 +105,9 @@ func upgrade(t *testing.T, driver, dsn string, cfg store.Config) {
 		exec(t, driver, dsn, "ALTER TABLE live_streams DROP COLUMN "+column)
 	}
 	for _, statement := range []string{
-		"CREATE TABLE older AS SELECT id, live_stream_id, policy, created_at FROM playback_ids",
+		"CREATE TABLE older (id TEXT NOT NULL PRIMARY KEY, live_stream_id TEXT NOT NULL REFERENCES live_streams (id) ON DELETE CASCADE, " +
+			"policy TEXT NOT NULL, created_at BIGINT NOT NULL)",
+		"INSERT INTO older SELECT id, live_stream_id, policy, created_at FROM playback_ids",
 		"DROP TABLE playback_ids", "ALTER TABLE older RENAME TO playback_ids", "DROP TABLE assets",
 		"CREATE INDEX playback_ids_of_stream ON playback_ids (live_stream_id, created_at, id)",
 		"DELETE FROM goose_db_version WHERE version_id >= 3",
