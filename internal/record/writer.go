@@ -80,9 +80,9 @@ func (w *writer) finish(cause error) error {
 		end.State = Errored
 		end.Error = cause.Error()
 		end.Error = end.Error[:min(len(end.Error), maxErrorText)]
-		w.buf = w.buf[:0] // of what failed
+		// What was stored and is not yet in the journal is written again.
 		if w.j != nil {
-			_ = w.j.Truncate(w.size) // what is there of it is torn, and cut off at the next start
+			_ = w.j.Truncate(w.size) // what stays of it is torn, and passed over
 		}
 	}
 	var err error
