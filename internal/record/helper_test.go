@@ -184,7 +184,7 @@ func content(t testing.TB, l *Library, asset, rendition, name string) []byte {
 		t.Error(err)
 		return nil
 	}
-	defer o.Close() //nolint:errcheck // nothing was written
+	defer o.Close()
 	b, err := io.ReadAll(o)
 	if err != nil {
 		t.Error(err)

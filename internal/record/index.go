@@ -89,7 +89,7 @@ const (
 	maxErrorText = 1 << 10
 	tailSize     = 8 << 10
 	// maxMarks bounds how many places of a damaged journal are tried as the next record's.
-	maxMarks = 4096
+	maxMarks = 1024
 )
 
 // appendEntry appends a record to b.

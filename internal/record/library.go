@@ -146,7 +146,7 @@ func (l *Library) read(id string) (d *draft, good int64, damaged bool, err error
 	if err != nil {
 		return nil, 0, false, err
 	}
-	defer r.Close() //nolint:errcheck // nothing was written
+	defer r.Close()
 	d = &draft{}
 	useless := 0
 	good, lost, err := readIndex(r, r.Size(), func(e *entry, data []byte) error {
@@ -199,7 +199,7 @@ func (l *Library) Tables(ctx context.Context, asset, rendition string) ([]Table,
 	if err != nil {
 		return nil, err
 	}
-	defer j.Close() //nolint:errcheck // nothing was written
+	defer j.Close()
 	_, _, err = readIndex(j, j.Size(), func(e *entry, data []byte) error {
 		if e.Segment != nil && e.R == rendition && !e.Segment.Gap {
 			tables[e.Segment.Sequence] = data
@@ -267,7 +267,7 @@ func (l *Library) mark(id string) error {
 	if err != nil {
 		return err
 	}
-	defer j.Close() //nolint:errcheck // synced below
+	defer j.Close()
 	if _, err := j.Write(appendEntry(nil, &entry{End: &endEntry{State: deleted, At: time.Now()}}, nil)); err != nil {
 		return err
 	}

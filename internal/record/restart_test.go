@@ -1,0 +1,135 @@
+package record
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"onair/internal/deliver/pack"
+	"onair/internal/hub"
+	"onair/internal/media"
+	"onair/internal/media/mediatest"
+)
+
+// killed records a broadcast for a time, and returns the disk as a killed server leaves it;
+// what was not synced is there, as no power was cut.
+func killed(t *testing.T, cfg pack.Config, d time.Duration) (disk *fakeDisk, told *Snapshot) {
+	r := newRig(t, cfg)
+	r.publish(mediatest.Options{FrameSize: 300, AudioSize: 60})
+	disk = newFakeDisk()
+	l, _ := library(t, disk)
+	ctx, kill := context.WithCancel(context.Background())
+	done, s := make(chan error, 1), r.stream()
+	go func() { done <- l.Record(ctx, assetID, streamID, s) }()
+	r.write(d)
+	kill()
+	_ = <-done // it ended with ctx
+	a, ok := l.Asset(assetID)
+	if !ok {
+		t.Fatal("there is no asset")
+	}
+	told = a.Snapshot()
+	disk.mu.Lock()
+	disk.cutAfter = disk.ops
+	disk.mu.Unlock()
+	// A killed packer leaves its files: they are copied before it ends.
+	keep := copyDir(t, cfg.Dir)
+	r.close()
+	restoreDir(t, keep, cfg.Dir)
+	return disk, told
+}
+
+// After a restart of the server the broadcast goes on as the same asset, without a gap that
+// was not in the media, and with the segment that was in progress.
+func TestABroadcastGoesOnAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := pack.DefaultConfig()
+		cfg.Dir = t.TempDir()
+		d, told := killed(t, cfg, 21*time.Second+700*time.Millisecond)
+		time.Sleep(2 * time.Second) // until the server runs again
+
+		d = d.reboot(rand.New(rand.NewPCG(5, 6)))
+		l, _ := library(t, d)
+		if err := l.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if ids := l.Unfinished(); len(ids) != 1 || ids[0] != assetID {
+			t.Fatalf("unfinished: %v", ids)
+		}
+		h := hub.New(hub.DefaultConfig(), nil, quiet, nil)
+		r := &rig{t: t, hub: h, packer: pack.New(cfg, h, quiet, nil), tracks: map[*media.Track]*media.Track{}, done: make(chan struct{})}
+		histories := r.packer.Histories()
+		if len(histories) != 1 {
+			t.Fatalf("%d histories", len(histories))
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		r.stop = stop
+		r.run(ctx)
+		defer r.close()
+
+		s := r.stream()
+		if _, ok := l.Resume("ls_other", s); ok {
+			t.Error("another stream goes on with it")
+		}
+		id, ok := l.Resume(streamID, s)
+		if !ok || id != assetID {
+			t.Fatalf("%q, %v", id, ok)
+		}
+		done := r.record(l)
+		synctest.Wait()
+		if n := len(l.Unfinished()); n != 0 {
+			t.Errorf("%d are unfinished while they are resumed", n)
+		}
+		r.packer.Forget(streamID) // its publisher does not come back
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		a, _ := l.Asset(assetID)
+		now := a.Snapshot()
+		compare(t, l, s, now)
+		if now.State != Ready || len(now.Gaps) != 0 || now.Duration < 21*time.Second || now.Duration < told.Duration {
+			t.Errorf("%s, %v of 21.7s (%v before), gaps %v", now.State, now.Duration, told.Duration, now.Gaps)
+		}
+		if !now.Began.Equal(told.Began) {
+			t.Errorf("it began %v, and before %v", now.Began, told.Began)
+		}
+	})
+}
+
+// Where nothing goes on, the asset is ended.
+func TestAnAssetThatNobodyResumesIsFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, told := killed(t, pack.DefaultConfig(), 15*time.Second)
+		d = d.reboot(rand.New(rand.NewPCG(7, 8)))
+		l, _ := library(t, d)
+		if err := l.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a, ok := l.Asset(assetID)
+		if !ok || a.Snapshot().State != Recording {
+			t.Fatalf("%v", a)
+		}
+		r := newRig(t, pack.DefaultConfig()) // another broadcast of the stream
+		defer r.close()
+		r.publish(mediatest.Options{FrameSize: 300, AudioSize: 60})
+		r.write(5 * time.Second)
+		if id, ok := l.Resume(streamID, r.stream()); ok {
+			t.Errorf("another broadcast goes on with %s", id)
+		}
+		events := l.events.Listen()
+		if err := l.Finish(assetID); err != nil {
+			t.Fatal(err)
+		}
+		if e, _, err := events.Next(t.Context()); err != nil || e.Event.Type() != "asset.ready" {
+			t.Errorf("%+v, %v", e, err)
+		}
+		now := a.Snapshot()
+		check(t, l, now)
+		if now.State != Ready || now.Duration < told.Duration || len(l.Unfinished()) != 0 {
+			t.Errorf("%s, %v, before %v", now.State, now.Duration, told.Duration)
+		}
+		r.end()
+	})
+}
