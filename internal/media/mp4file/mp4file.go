@@ -1,0 +1,251 @@
+// Package mp4file makes one progressive MP4 file of the CMAF segments of a recording,
+// while it is read: Scan makes a compact sample table of each segment when it is recorded,
+// and New computes the file's header and layout from the tables alone. The size is known at
+// once, and any range of bytes is copied straight from the segments.
+//
+// The header (moov) comes first, then the payload of the segments, one chunk a segment,
+// the tracks interleaved by time (ISO/IEC 14496-12). Sample entries are those of fmp4.Init.
+//
+// Every sample is decoded and presented when its segment says, seen from the start of
+// the earliest track. Where a track has a gap between two segments, the sample before it
+// lasts until the next one: players that ignore all but the first edit of an edit list
+// (Chromium) keep picture and sound together so, too. Segments that overlap lose the time
+// at the start of the later one.
+//
+// The package has no goroutines and knows no clock.
+package mp4file
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sort"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+)
+
+// Bounds on a file.
+const (
+	// maxTracks is the number of tracks of a file.
+	maxTracks = 32
+	// maxSegments is the number of segments of a file over all tracks.
+	maxSegments = 1 << 20
+	// maxSamples is the number of samples of a file over all tracks: more than 24 h of
+	// pictures at 60 and sound at 50 frames a second. The header has up to 20 bytes for each.
+	maxSamples = 12 << 20
+	// maxTime bounds decode times in ticks, so that sums of them do not overflow.
+	maxTime = 1 << 60
+)
+
+// Segment is one segment of a Track.
+type Segment struct {
+	// Table is what Scan made of the segment. An empty one stands for a segment without
+	// media, which is passed over.
+	Table Table
+	// BaseTime is the decode time of the first sample in ticks of the track's timescale.
+	BaseTime int64
+	// Size of the segment in bytes, for which Open is asked.
+	Size int64
+	// Track, if it is set, is what the segment was made with, and tells a change of
+	// parameters: New refuses a segment that needs another initialization than its track.
+	Track *media.Track
+}
+
+// Track is one rendition of the recording.
+type Track struct {
+	// Track says what the samples are, as for fmp4.Init.
+	Track *media.Track
+	// Name is shown by players that let viewers choose a track; it may be empty.
+	Name string
+	// Segments are in the order of time.
+	Segments []Segment
+}
+
+// Open returns length bytes from offset of a segment, which is named by its place in what
+// New was given. The reader is closed before the next one is opened.
+type Open func(ctx context.Context, track, segment int, offset, length int64) (io.ReadCloser, error)
+
+// File is a progressive MP4 file that exists in parts only. It is immutable, keeps the
+// tables it was made of, and may be used by several goroutines at once.
+type File struct {
+	open   Open
+	tracks []Track
+	head   []byte  // everything before the payload
+	chunks []chunk // in the order of the file
+	size   int64
+}
+
+// chunk is the payload of one segment.
+type chunk struct {
+	at             int64 // in the file's payload, and later in the file
+	track, segment int32
+}
+
+// New computes the file of some tracks. A track without media is left out. The first track
+// of pictures and the first of sound are the ones that players begin with.
+//
+// It fails with fault.Invalid where a table is damaged, a segment begins more than a second
+// before the one in front of it ends, or the parameters of a track change, which players do
+// not follow within one file; with fault.NotFound where there is no media at all; with
+// fault.TooLarge over a bound; and as fmp4.Init does.
+func New(tracks []Track, open Open) (*File, error) {
+	f := &File{open: open, tracks: tracks}
+	if len(tracks) > maxTracks {
+		return nil, fault.New(fault.TooLarge, "make an MP4 file", "", fmt.Sprintf("%d tracks are over %d", len(tracks), maxTracks), "")
+	}
+	var traks []*trak
+	segments, samples := 0, 0
+	for i := range tracks {
+		if segments += len(tracks[i].Segments); segments > maxSegments {
+			return nil, fault.New(fault.TooLarge, "make an MP4 file", "", fmt.Sprintf("more than %d segments", maxSegments), "")
+		}
+		t, err := newTrak(&tracks[i], i, maxSamples-samples)
+		if err != nil {
+			return nil, err
+		}
+		if samples += t.samples; t.samples > 0 {
+			traks = append(traks, t)
+		}
+	}
+	if len(traks) == 0 {
+		return nil, fault.New(fault.NotFound, "make an MP4 file", "", "there is no media", "")
+	}
+	payload := f.interleave(traks)
+	f.writeHead(traks, payload)
+	for i := range f.chunks {
+		f.chunks[i].at += int64(len(f.head))
+	}
+	f.size = int64(len(f.head)) + payload
+	return f, nil
+}
+
+// interleave puts the chunks of all tracks in order and returns the size of all payload.
+func (f *File) interleave(traks []*trak) (payload int64) {
+	type placed struct {
+		seconds float64
+		t       *trak
+		n       int
+	}
+	var order []placed
+	for _, t := range traks {
+		for n := range t.chunks {
+			order = append(order, placed{seconds: float64(t.chunks[n].start) / float64(t.timescale), t: t, n: n})
+		}
+	}
+	// Stable: what begins together stays in the order of the tracks, and each track's
+	// segments in theirs.
+	slices.SortStableFunc(order, func(a, b placed) int { return cmp.Compare(a.seconds, b.seconds) })
+	f.chunks = make([]chunk, len(order))
+	for i, p := range order {
+		c := &p.t.chunks[p.n]
+		c.at = payload
+		f.chunks[i] = chunk{at: payload, track: int32(p.t.index), segment: int32(c.segment)}
+		payload += c.size
+	}
+	return payload
+}
+
+// Size is the size of the file in bytes.
+func (f *File) Size() int64 { return f.size }
+
+// CopyRange writes length bytes of the file from offset on. It opens each segment once, for
+// what is needed of it, and holds no more of it than a copy buffer. A range that is not
+// within the file is a fault.Invalid; a segment that ends too early a fault.Internal with
+// io.ErrUnexpectedEOF in its chain; errors of w and of Open are returned as they are.
+func (f *File) CopyRange(ctx context.Context, w io.Writer, offset, length int64) error {
+	if offset < 0 || length < 0 || offset > f.size || length > f.size-offset {
+		return fault.New(fault.Invalid, "read an MP4 file", "", fmt.Sprintf("%d bytes from %d are not within its %d", length, offset, f.size), "")
+	}
+	end := offset + length
+	if head := int64(len(f.head)); offset < min(head, end) {
+		if _, err := w.Write(f.head[offset:min(head, end)]); err != nil {
+			return err
+		}
+		offset = min(head, end)
+	}
+	first := sort.Search(len(f.chunks), func(i int) bool { return f.chunks[i].at > offset }) - 1
+	for i := max(first, 0); i < len(f.chunks) && offset < end; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		last := f.size
+		if i+1 < len(f.chunks) {
+			last = f.chunks[i+1].at
+		}
+		c := f.chunks[i]
+		if err := f.copyChunk(ctx, w, c, offset-c.at, min(end, last)-c.at); err != nil {
+			return err
+		}
+		offset = min(end, last)
+	}
+	return nil
+}
+
+// copyChunk copies the bytes [from, to) of a segment's payload: headers that lie between
+// are read and left out, which is cheaper than another request.
+func (f *File) copyChunk(ctx context.Context, w io.Writer, c chunk, from, to int64) (err error) {
+	if from >= to {
+		return nil
+	}
+	seg := &f.tracks[c.track].Segments[c.segment]
+	extents, _, err := seg.Table.extents(seg.Size)
+	if err != nil {
+		return f.damaged(c, err)
+	}
+	var need []extent
+	pos := int64(0)
+	for _, e := range extents {
+		lo, hi := max(from-pos, 0), min(to-pos, e.size)
+		if lo < hi {
+			need = append(need, extent{from: e.from + lo, size: hi - lo})
+		}
+		pos += e.size
+	}
+	if len(need) == 0 {
+		return f.damaged(c, errTable)
+	}
+	at := need[0].from
+	tail := need[len(need)-1]
+	r, err := f.open(ctx, int(c.track), int(c.segment), at, tail.from+tail.size-at)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := r.Close(); err == nil {
+			err = e
+		}
+	}()
+	for _, e := range need {
+		if err := f.copyExactly(io.Discard, r, e.from-at, c); err != nil {
+			return err
+		}
+		if err := f.copyExactly(w, r, e.size, c); err != nil {
+			return err
+		}
+		at = e.from + e.size
+	}
+	return nil
+}
+
+func (f *File) copyExactly(w io.Writer, r io.Reader, n int64, c chunk) error {
+	if n == 0 {
+		return nil
+	}
+	copied, err := io.CopyN(w, r, n)
+	if err == io.EOF && copied < n { //nolint:errorlint // CopyN says it so
+		return f.damaged(c, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+func (f *File) damaged(c chunk, err error) error {
+	return fault.Wrap(fault.Internal, "read an MP4 file",
+		fmt.Sprintf("segment %d of track %q", c.segment, f.tracks[c.track].Name), err, "")
+}
+
+// wide tells whether positions may need 64 bits, with an upper bound of the header's size.
+func wide(payload, header int64) bool { return payload > math.MaxUint32-header }
