@@ -20,10 +20,12 @@ import (
 	"onair/internal/deliver/images"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/play"
+	"onair/internal/deliver/replay"
 	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
+	"onair/internal/record"
 	"onair/internal/slate"
 	"onair/internal/transcode"
 	"onair/internal/wire/guard"
@@ -83,10 +85,15 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	call := caller{guard.New(cfg.AllowPrivate)}
 	n.restream = play.NewRestreamer(cfg.Restream, n.hub, targets{n.store}, call.send, n.log, reg)
 	n.pack = pack.New(cfg.packConfig(), n.hub, n.log, reg)
+	if err := n.buildRecording(ctx, cfg, reg); err != nil {
+		return err
+	}
 	n.restore(ctx)
+	n.broadcasts.settle(ctx)
 	crowds := audience.New(cfg.HLS.Audience())
-	viewers := hls.NewHandler(cfg.HLS, n.pack, gate, n.transcode, crowds, n.log, reg)
+	viewers := hls.NewHandler(cfg.HLS, n.pack, directory{gate}, n.transcode, crowds, n.log, reg)
 	manifests := dash.NewHandler(cfg.DASH, n.pack, gate, n.transcode, crowds, n.log, reg)
+	viewers.SetOthers(replay.NewHandler(cfg.Replay, recordings{n.library}, n.assetOf, n.log, reg))
 	pictures := images.NewHandler(cfg.Images, n.pack, gate, n.tools, n.log, reg)
 	viewers.SetPictures(illustrated{pictures, n.tools})
 	manifests.SetPictures(illustrated{pictures, n.tools})
@@ -111,6 +118,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		WHIP: n.rtc.Addr() != nil, GoLive: n.rtmp.Addr() != nil || n.rtmp.AddrTLS() != nil,
 		Doctor: n.doctor, Targets: restreams{n.restream}, Pulls: pulls{n.pull}, Ingests: publishers,
 		WHEP: n.rtc.Addr() != nil, DASH: true, Images: true, RealtimeViewers: cfg.Steer.Viewers, Steer: steerer{n.steer},
+		Assets:      assets{n.library},
 		CheckLadder: encoding.check, Ladder: encoding, Encoding: encoding,
 	})
 	if err != nil {
@@ -124,8 +132,9 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	if err != nil {
 		return err
 	}
+	files := replay.NewFiles(cfg.Replay, recordings{n.library}, downloads{control, n.store}.admit, n.log, reg)
 	server := newHTTPServer(routes{
-		media: viewers, control: control, pages: pages, whip: n.rtc.WHIP(), whep: n.rtc.WHEP(), dash: manifests, images: pictures, golive: questions,
+		media: viewers, control: control, pages: pages, whip: n.rtc.WHIP(), whep: n.rtc.WHEP(), dash: manifests, images: pictures, files: files, golive: questions,
 		metrics: metricsHandler(reg), health: n.health, ready: n.ready,
 	}, n.log)
 	server.RegisterOnShutdown(control.Drain)
@@ -135,6 +144,16 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		n.short = newShortLoop(n.listener, viewers, n.log, reg)
 	}
 	return nil
+}
+
+// buildRecording opens the folder of recordings and reads what is in it.
+func (n *Node) buildRecording(ctx context.Context, cfg Config, reg prometheus.Registerer) (err error) {
+	if n.folder, err = record.NewFolder(cfg.recordings()); err != nil {
+		return err
+	}
+	n.library = record.New(cfg.recordConfig(), n.folder, n.folder, n.bus, n.log, reg)
+	n.broadcasts = &broadcasts{n.store, n.library, n.pack, n.hub, n.log}
+	return n.library.Load(ctx)
 }
 
 // listen opens every port.

@@ -19,11 +19,13 @@ import (
 	"onair/internal/deliver/images"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/play"
+	"onair/internal/deliver/replay"
 	"onair/internal/fault"
 	"onair/internal/ffmpeg"
 	"onair/internal/hub"
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
+	"onair/internal/record"
 	"onair/internal/slate"
 	"onair/internal/transcode"
 	"onair/internal/wire/rtc"
@@ -67,6 +69,8 @@ type Config struct {
 	Transcode transcode.Config    `embed:""`
 	FFmpeg    ffmpeg.Config       `embed:""`
 	Restream  play.RestreamConfig `embed:""`
+	Record    record.Config       `embed:""`
+	Replay    replay.Config       `embed:""`
 }
 
 // DefaultConfig returns the defaults of every part.
@@ -95,6 +99,8 @@ func DefaultConfig() Config {
 		Transcode:          transcode.DefaultConfig(),
 		FFmpeg:             ffmpeg.DefaultConfig(),
 		Restream:           play.DefaultRestreamConfig(),
+		Record:             record.DefaultConfig(),
+		Replay:             replay.DefaultConfig(),
 	}
 }
 
@@ -103,7 +109,7 @@ func (c Config) Validate() error {
 	return errors.Join(c.validateOwn(), c.TLS.Validate(), c.storeConfig().Validate(), c.RTMP.Validate(), c.SRT.Validate(), c.RTC.Validate(),
 		c.Ingest.Validate(), c.Pull.Validate(), c.API.Validate(), c.Doctor.Validate(), c.Hub.Validate(),
 		c.Pack.Validate(), c.HLS.Validate(), c.DASH.Validate(), c.Images.Validate(), c.Play.Validate(), c.Realtime.Validate(), c.Steer.Validate(),
-		c.Transcode.Validate(), c.FFmpeg.Validate(), c.Restream.Validate())
+		c.Transcode.Validate(), c.FFmpeg.Validate(), c.Restream.Validate(), c.Record.Validate(), c.Replay.Validate())
 }
 
 func (c Config) validateOwn() error {
@@ -144,3 +150,12 @@ func (c Config) packConfig() pack.Config {
 	c.Pack.Dir = filepath.Join(c.Data, "window")
 	return c.Pack
 }
+
+// recordConfig is record's configuration with what makes its sample tables filled in.
+func (c Config) recordConfig() record.Config {
+	c.Record.Scan = scan
+	return c.Record
+}
+
+// recordings is the folder of what is recorded.
+func (c Config) recordings() string { return filepath.Join(c.Data, "recordings") }

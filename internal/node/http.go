@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"onair/internal/deliver/replay"
 	"onair/internal/deliver/shortcut"
 	"onair/internal/fault"
 )
@@ -30,7 +31,7 @@ const (
 type routes struct {
 	media, control, pages, metrics http.Handler
 	whip, whep, golive             http.Handler
-	dash, images                   http.Handler
+	dash, images, files            http.Handler
 	health, ready                  http.HandlerFunc
 }
 
@@ -44,6 +45,8 @@ func (r routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case strings.HasPrefix(path, "/hls/"):
 		r.media.ServeHTTP(w, req)
+	case replay.IsFile(path):
+		r.files.ServeHTTP(w, req)
 	case path == "/v1" || strings.HasPrefix(path, "/v1/"):
 		r.control.ServeHTTP(w, req)
 	case path == "/whip" || strings.HasPrefix(path, "/whip/"):

@@ -24,6 +24,7 @@ import (
 	"onair/internal/hub"
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
+	"onair/internal/record"
 	"onair/internal/transcode"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
@@ -32,28 +33,31 @@ import (
 
 // Node is a whole server, listening but not yet serving.
 type Node struct {
-	log       *slog.Logger
-	store     *store.Store
-	auth      *auth.Auth
-	bus       *event.Bus
-	hub       *hub.Hub
-	ingest    *ingest.Ingest
-	play      *play.Player
-	realtime  *play.Realtime
-	steer     *steer.Steer
-	tools     *toolbox
-	transcode *transcode.Transcoder
-	restream  *play.Restreamer
-	pull      *pull.Puller
-	pack      *pack.Packer
-	doctor    *doctor.Doctor
-	rtmp      *rtmp.Server
-	srt       *srt.Server
-	rtc       *rtc.Server
-	listener  net.Listener
-	short     *shortcut.Server // nil: net/http serves all connections
-	http      *http.Server
-	draining  atomic.Bool
+	log        *slog.Logger
+	store      *store.Store
+	auth       *auth.Auth
+	bus        *event.Bus
+	hub        *hub.Hub
+	ingest     *ingest.Ingest
+	play       *play.Player
+	realtime   *play.Realtime
+	steer      *steer.Steer
+	tools      *toolbox
+	transcode  *transcode.Transcoder
+	restream   *play.Restreamer
+	pull       *pull.Puller
+	pack       *pack.Packer
+	folder     *record.Folder
+	library    *record.Library
+	broadcasts *broadcasts
+	doctor     *doctor.Doctor
+	rtmp       *rtmp.Server
+	srt        *srt.Server
+	rtc        *rtc.Server
+	listener   net.Listener
+	short      *shortcut.Server // nil: net/http serves all connections
+	http       *http.Server
+	draining   atomic.Bool
 
 	adminToken string
 	newToken   bool
@@ -122,6 +126,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.steer.Run(publishers) })
 	g.Go(func() error { return n.pull.Run(publishers) })
 	g.Go(func() error { return n.pack.Run(packagers) })
+	g.Go(func() error { return n.broadcasts.run(packagers) })
 	connections := n.listener
 	if n.short != nil {
 		connections = n.short.Rest()
@@ -181,6 +186,9 @@ func (n *Node) Close() {
 	}
 	if n.listener != nil {
 		n.listener.Close()
+	}
+	if n.folder != nil {
+		n.folder.Close()
 	}
 	if n.store != nil {
 		n.store.Close()

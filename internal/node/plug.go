@@ -39,17 +39,22 @@ func (g gate) AdmitPlay(ctx context.Context, playbackID string) (string, error) 
 	return g.StreamOf(ctx, playbackID)
 }
 
-// StreamOf implements hls.Directory. Somebody who asks for a stream whose source is
+// StreamOf implements dash.Directory and images.Directory. Somebody who asks for a stream whose source is
 // fetched on demand sets that going.
 func (g gate) StreamOf(ctx context.Context, playbackID string) (string, error) {
 	id, err := g.auth.StreamOf(ctx, playbackID)
 	if err != nil {
 		return "", err
 	}
+	g.wanted(id)
+	return id, nil
+}
+
+// wanted tells that somebody asks for a stream.
+func (g gate) wanted(id string) {
 	if _, live := g.hub.Stream(id); !live {
 		g.pull.Wanted(id)
 	}
-	return id, nil
 }
 
 // streams plugs the hub into the API.

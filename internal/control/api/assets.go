@@ -53,9 +53,8 @@ type (
 		Duration float64   `json:"duration" doc:"Seconds that are missing."`
 	}
 	assetPlayback struct {
-		HLSURL   string         `json:"hls_url" format:"uri"`
-		DASHURL  orNull[string] `json:"dash_url" doc:"Null when recordings are not played over DASH."`
-		WatchURL string         `json:"watch_url" format:"uri" doc:"A page with a player."`
+		HLSURL  string         `json:"hls_url" format:"uri"`
+		DASHURL orNull[string] `json:"dash_url" doc:"Null when recordings are not played over DASH."`
 	}
 	assetInput struct {
 		ID string `path:"id" doc:"Id of the asset." example:"as_g7usb5p6m9z8x2y5a6c7d8f9g2"`
@@ -123,7 +122,7 @@ func (a *API) assetOf(ctx context.Context, s store.Asset) asset {
 	for _, p := range s.PlaybackIDs {
 		out.PlaybackIDs = append(out.PlaybackIDs, playbackID{p.ID, string(p.Policy)})
 		if out.Playback.v == nil && p.Policy == store.Public && a.deps.Assets != nil {
-			at := assetPlayback{HLSURL: base + "/hls/" + p.ID + "/index.m3u8", WatchURL: base + "/watch/" + p.ID}
+			at := assetPlayback{HLSURL: base + "/hls/" + p.ID + "/index.m3u8"}
 			if a.deps.ReplayDASH {
 				at.DASHURL = some(base + "/dash/" + p.ID + "/manifest.mpd")
 			}

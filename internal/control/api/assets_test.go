@@ -68,7 +68,6 @@ func TestAssetWhileItIsRecordedAndAfter(t *testing.T) {
 		"playback_ids": []any{map[string]any{"id": pb, "policy": "public"}},
 		"playback": map[string]any{
 			"hls_url": "http://live.test:8080/hls/" + pb + "/index.m3u8", "dash_url": "http://live.test:8080/dash/" + pb + "/manifest.mpd",
-			"watch_url": "http://live.test:8080/watch/" + pb,
 		},
 		"download_url": nil, "error": nil, "metadata": map[string]any{"k": "v"},
 	}

@@ -151,6 +151,12 @@ func (a *API) authorize(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
+// AdmitAdmin refuses a request to what is served beside the API if it may not administer, as
+// the API refuses its own.
+func (a *API) AdmitAdmin(r *http.Request) error {
+	return a.deps.Auth.AdmitAdmin(a.describe(r).from, bearer(r.Header.Get("Authorization")))
+}
+
 // bearer reads the admin token from an Authorization header: as Bearer, or as Basic in
 // place of the id or the secret with the other one empty.
 func bearer(header string) string {

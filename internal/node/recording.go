@@ -1,0 +1,244 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"onair/internal/control/api"
+	"onair/internal/control/store"
+	"onair/internal/deliver/hls"
+	"onair/internal/deliver/pack"
+	"onair/internal/fault"
+	"onair/internal/hub"
+	"onair/internal/media/mp4file"
+	"onair/internal/record"
+)
+
+// broadcasts records those of streams that ask for it: it plugs what pack makes into record,
+// and what became of it into the store and the API.
+type broadcasts struct {
+	store   *store.Store
+	library *record.Library
+	pack    *pack.Packer
+	hub     *hub.Hub
+	log     *slog.Logger
+}
+
+// recordTime is how long a stop waits for the last segments of recordings to be stored. What
+// is late is lost as by a crash: the assets are ended at the next start.
+const recordTime = time.Second
+
+// settle ends the recordings of an earlier server whose broadcasts do not go on. Call it once
+// the streams that do are restored.
+func (b *broadcasts) settle(ctx context.Context) {
+	for _, id := range b.library.Unfinished() {
+		asset, ok := b.library.Asset(id)
+		if !ok {
+			continue
+		}
+		if _, live := b.hub.Stream(asset.Snapshot().StreamID); !live {
+			b.finish(ctx, id)
+		}
+	}
+	// And those of which there is nothing: their folder was removed, or is another one now.
+	page, _, err := b.store.Assets(ctx, store.AssetFilter{Status: store.AssetRecording}, maxUnsettled, "")
+	if err != nil {
+		b.log.Error("the assets that were being recorded are not known", "error", err)
+	}
+	for _, a := range page {
+		if _, ok := b.library.Asset(a.ID); !ok {
+			b.keep(ctx, a.ID, store.Recorded{Status: store.AssetErrored, Error: "The server was killed, and what it had recorded is not in its folder."})
+		}
+	}
+}
+
+// maxUnsettled bounds the assets without a recording that a start looks at.
+const maxUnsettled = 1000
+
+// finish makes an asset of an earlier server ready.
+func (b *broadcasts) finish(ctx context.Context, id string) {
+	if err := b.library.Finish(id); err != nil {
+		b.log.Error("a recording that the server was killed in is not ended", "asset", id, "error", err)
+		return
+	}
+	b.keepSnapshot(ctx, id)
+}
+
+// run records until ctx ends or there are no more streams, and returns when all recordings
+// are over.
+func (b *broadcasts) run(ctx context.Context) error {
+	watcher := b.pack.Watch()
+	recording, stop := context.WithCancel(context.WithoutCancel(ctx)) // the ends of streams come after ctx's
+	defer stop()
+	var wg sync.WaitGroup
+	for {
+		s, err := watcher.Next(ctx)
+		if err != nil {
+			break
+		}
+		wg.Go(func() { b.record(recording, s) })
+	}
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(recordTime):
+		stop()
+		<-done
+	}
+	return nil
+}
+
+// record records one broadcast, if its stream asks for that.
+func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
+	select {
+	case <-s.Ready():
+	case <-ctx.Done():
+		return
+	}
+	id, resumed := b.library.Resume(s.Name(), s)
+	if !resumed {
+		b.settleStream(ctx, s.Name())
+		stream, err := b.store.LiveStream(ctx, s.Name())
+		if err != nil || !stream.Record || len(s.Renditions()) == 0 {
+			return
+		}
+		asset, err := b.store.CreateAsset(ctx, s.Name())
+		if err != nil {
+			b.log.Error("a broadcast is not recorded", "stream", s.Name(), "error", err)
+			return
+		}
+		id = asset.ID
+	}
+	err := b.library.Record(ctx, id, s.Name(), s)
+	if ctx.Err() != nil {
+		return // the next start ends it
+	}
+	if _, ok := b.library.Asset(id); !ok && err != nil {
+		b.keep(ctx, id, store.Recorded{Status: store.AssetErrored, Error: err.Error()})
+		return
+	}
+	b.keepSnapshot(ctx, id)
+}
+
+// settleStream ends the recordings of an earlier server of a stream that goes on without them.
+func (b *broadcasts) settleStream(ctx context.Context, streamID string) {
+	for _, id := range b.library.Unfinished() {
+		if asset, ok := b.library.Asset(id); ok && asset.Snapshot().StreamID == streamID {
+			b.finish(ctx, id)
+		}
+	}
+}
+
+// keepSnapshot writes down what became of an asset.
+func (b *broadcasts) keepSnapshot(ctx context.Context, id string) {
+	if asset, ok := b.library.Asset(id); ok {
+		b.keep(ctx, id, recordedOf(asset.Snapshot()))
+	}
+}
+
+func (b *broadcasts) keep(ctx context.Context, id string, r store.Recorded) {
+	if _, err := b.store.KeepRecorded(ctx, id, r); err != nil {
+		b.log.Error("what became of a recording is not written down", "asset", id, "error", err)
+	}
+}
+
+// recordedOf puts what record knows into the store's words.
+func recordedOf(s *record.Snapshot) store.Recorded {
+	out := store.Recorded{Status: store.AssetStatus(s.State), Error: s.Error, Duration: s.Duration, Bytes: s.Bytes}
+	for _, r := range s.Renditions {
+		if len(r.Inits) == 0 {
+			continue
+		}
+		t := r.Inits[len(r.Inits)-1].Track
+		out.Tracks = append(out.Tracks, store.AssetTrack{
+			Rendition: r.Name, Kind: t.Kind().String(), Codec: t.Codec.String(), CodecString: t.CodecString,
+			Width: t.Width, Height: t.Height, FrameRate: t.FrameRate, SampleRate: t.SampleRate, Channels: t.Channels,
+		})
+	}
+	for _, g := range s.Gaps {
+		out.Gaps = append(out.Gaps, store.AssetGap{Start: g.Start, Duration: g.Duration})
+	}
+	return out
+}
+
+// recordings plugs the library into the API and into replay.
+type recordings struct{ *record.Library }
+
+// Snapshot implements replay.Library.
+func (r recordings) Snapshot(id string) (*record.Snapshot, bool) {
+	asset, ok := r.Asset(id)
+	if !ok {
+		return nil, false
+	}
+	return asset.Snapshot(), true
+}
+
+// assets plugs the library into the API.
+type assets struct{ library *record.Library }
+
+// Snapshot implements api.Assets.
+func (a assets) Snapshot(id string) (store.Recorded, bool) {
+	asset, ok := a.library.Asset(id)
+	if !ok {
+		return store.Recorded{}, false
+	}
+	return recordedOf(asset.Snapshot()), true
+}
+
+// Delete implements api.Assets.
+func (a assets) Delete(ctx context.Context, id string) error {
+	if err := a.library.Delete(ctx, id); !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	return nil
+}
+
+// downloads says who may have the files of recordings: the administrator.
+type downloads struct {
+	control *api.API
+	store   *store.Store
+}
+
+// admit implements replay.Admit.
+func (d downloads) admit(r *http.Request, id string) (title string, err error) {
+	if err := d.control.AdmitAdmin(r); err != nil {
+		return "", err
+	}
+	asset, err := d.store.Asset(r.Context(), id)
+	return asset.Title, err
+}
+
+// assetOf returns the asset that may be watched under a playback id.
+func (n *Node) assetOf(ctx context.Context, playbackID string) (string, error) {
+	w, err := n.auth.Watch(ctx, playbackID)
+	if err == nil && w.AssetID == "" {
+		err = fault.New(fault.NotFound, "watch", playbackID, "it is the id of a live stream, not of a recording", "")
+	}
+	return w.AssetID, err
+}
+
+// directory is gate for HLS, which leaves recordings to another handler.
+type directory struct{ gate }
+
+// StreamOf implements hls.Directory.
+func (d directory) StreamOf(ctx context.Context, playbackID string) (string, error) {
+	w, err := d.auth.Watch(ctx, playbackID)
+	if err != nil {
+		return "", err
+	}
+	if w.AssetID != "" {
+		return "", hls.ErrElsewhere
+	}
+	d.wanted(w.StreamID)
+	return w.StreamID, nil
+}
+
+// scan makes the sample table of a segment.
+func scan(chunks [][]byte) ([]byte, error) { return mp4file.Scan(chunks) }
