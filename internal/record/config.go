@@ -8,8 +8,8 @@ import (
 type Config struct {
 	MaxIndexBytes int64 `name:"record-max-index-bytes" yaml:"max_index_bytes" env:"ONAIR_RECORD_MAX_INDEX_BYTES" help:"About how much memory the indexes of assets take that are not being recorded, in bytes. Those read least recently go first, and are read again when somebody asks." default:"67108864"`
 
-	// Scan makes the sample table of a segment, from which files are computed; nil makes
-	// none. An error leaves the table empty.
+	// Scan makes the sample table of a segment, from which files are computed; mp4file.Scan
+	// if it is nil. An error leaves the table empty.
 	Scan func(chunks [][]byte) ([]byte, error) `kong:"-" yaml:"-"`
 }
 

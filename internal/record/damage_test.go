@@ -20,7 +20,9 @@ func TestDamagedIndexIsRepaired(t *testing.T) {
 		go func() { done <- l.Record(ctx, assetID, streamID, s) }()
 		r.write(21 * time.Second)
 		kill()
-		_ = <-done // it ended with ctx
+		if err := <-done; err == nil {
+			t.Error("it did not end with ctx")
+		}
 		r.end()
 		a, _ := l.Asset(assetID)
 		told := a.Snapshot()

@@ -79,7 +79,7 @@ func (r *rig) publish(o mediatest.Options) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	o.Start = time.Now()
+	o.Start = time.Now().Add(-o.Offset)
 	r.pub, r.gen = pub, mediatest.NewGenerator(o)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"onair/internal/event"
 	"onair/internal/fault"
+	"onair/internal/media/mp4file"
 )
 
 // Library is all assets of one storage. Its methods may be called from several goroutines;
@@ -50,6 +51,9 @@ const (
 // New returns a Library without assets; Load finds them. Its metrics are registered with reg
 // (nil for none).
 func New(cfg Config, storage Storage, journals Journals, events *event.Bus, log *slog.Logger, reg prometheus.Registerer) *Library {
+	if cfg.Scan == nil {
+		cfg.Scan = func(chunks [][]byte) ([]byte, error) { return mp4file.Scan(chunks) }
+	}
 	return &Library{
 		cfg: cfg, storage: storage, journals: journals, events: events, log: log, m: newMetrics(reg),
 		known: map[string]struct{}{}, active: map[string]*writer{},
@@ -174,7 +178,7 @@ func (l *Library) Open(ctx context.Context, asset, rendition, name string, offse
 	return l.storage.Open(ctx, asset+"/"+rendition+"/"+name, offset, length)
 }
 
-// Table is the sample table of a segment, as Config.Scan made it, with what a file needs to
+// Table is the sample table of a segment, as Config.Scan (mp4file.Scan) made it, with what a file needs to
 // know of the segment beside.
 type Table struct {
 	Sequence int64

@@ -218,9 +218,6 @@ func (r *Rendition) initAround(number int64) *Init {
 // scan makes the sample table of a segment; none where that fails: the segment is played all
 // the same.
 func (l *Library) scan(chunks [][]byte) []byte {
-	if l.cfg.Scan == nil {
-		return nil
-	}
 	table, err := l.cfg.Scan(chunks)
 	if err != nil || len(table) > maxData {
 		l.log.Warn("a recorded segment has no sample table: no file can be made of its asset", "error", err)
