@@ -20,12 +20,12 @@ func longRecording(t testing.TB) []Track {
 		if track.Kind() == media.Audio {
 			duration, total, cts = 1024, 675_000, []int32{0}
 		}
-		perSegment := total / 7200
+		perSegment := (total + 7199) / 7200
 		base, n := int64(0), 0
 		for n < total {
 			var w tableWriter
 			at := int64(0)
-			for i := 0; i < perSegment || total-n < perSegment && n < total; {
+			for i := 0; i < perSegment && n < total; {
 				at += 300
 				e := extent{from: at}
 				for range min(10, perSegment) {
