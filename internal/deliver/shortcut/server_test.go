@@ -404,7 +404,9 @@ func TestRecordingsAreHandedOver(t *testing.T) {
 	inBubble(t, elsewhere{hello}, func(t *testing.T, l *pipes, s *serving) {
 		c := l.dial()
 		r := bufio.NewReader(c)
-		go write(t, c, request+"GET /hls/recording/index.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n"+request)
+		go func() { // a pipe keeps nothing: what is sent is read meanwhile
+			write(t, c, request+"GET /hls/recording/index.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n"+request)
+		}()
 		for i, want := range []string{"hello", `net/http GET /hls/recording/index.m3u8 ""`, `net/http GET /hls/a/index.m3u8 ""`} {
 			if _, body := response(t, r); body != want {
 				t.Errorf("answer %d: %s, want %s", i, body, want)
