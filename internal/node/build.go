@@ -151,7 +151,7 @@ func (n *Node) buildRecording(ctx context.Context, cfg Config, reg prometheus.Re
 	if n.folder, err = record.NewFolder(cfg.recordings()); err != nil {
 		return err
 	}
-	n.library = record.New(cfg.recordConfig(), n.folder, n.folder, n.bus, n.log, reg)
+	n.library = record.New(cfg.Record, n.folder, n.folder, n.bus, n.log, reg)
 	n.broadcasts = &broadcasts{n.store, n.library, n.pack, n.hub, n.log}
 	return n.library.Load(ctx)
 }

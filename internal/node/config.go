@@ -151,11 +151,5 @@ func (c Config) packConfig() pack.Config {
 	return c.Pack
 }
 
-// recordConfig is record's configuration with what makes its sample tables filled in.
-func (c Config) recordConfig() record.Config {
-	c.Record.Scan = scan
-	return c.Record
-}
-
 // recordings is the folder of what is recorded.
 func (c Config) recordings() string { return filepath.Join(c.Data, "recordings") }

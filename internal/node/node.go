@@ -188,7 +188,7 @@ func (n *Node) Close() {
 		n.listener.Close()
 	}
 	if n.folder != nil {
-		n.folder.Close()
+		_ = n.folder.Close() // its files are synced
 	}
 	if n.store != nil {
 		n.store.Close()

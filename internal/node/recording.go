@@ -13,7 +13,6 @@ import (
 	"onair/internal/deliver/pack"
 	"onair/internal/fault"
 	"onair/internal/hub"
-	"onair/internal/media/mp4file"
 	"onair/internal/record"
 )
 
@@ -239,6 +238,3 @@ func (d directory) StreamOf(ctx context.Context, playbackID string) (string, err
 	d.wanted(w.StreamID)
 	return w.StreamID, nil
 }
-
-// scan makes the sample table of a segment.
-func scan(chunks [][]byte) ([]byte, error) { return mp4file.Scan(chunks) }
