@@ -6,7 +6,7 @@ import (
 	"math"
 )
 
-// Table is the compact index of the samples of one segment, as Scan makes it: about two
+// Table is the compact index of the samples of one segment, as Scan makes it: two to four
 // bytes for a sample of variable size. It can be stored and compared. What reads it trusts
 // nothing in it.
 //
