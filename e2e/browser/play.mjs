@@ -16,7 +16,7 @@ const start = {
   hls: `
     const video = document.getElementById("v");
     window.log = { fatal: [], errors: [], levels: 0 };
-    const hls = new Hls({ lowLatencyMode: true });
+    const hls = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.1 });
     window.hls = hls;
     hls.on(Hls.Events.ERROR, (_, e) => {
       const text = e.type + " " + e.details + (e.reason ? " " + e.reason : "") + (e.error ? " " + e.error.message : "");
