@@ -61,6 +61,8 @@ type Handler struct {
 	log    *slog.Logger
 	m      *metrics
 
+	past past // its functions are nil where there are no recordings
+
 	jobs    chan struct{} // places of pictures being made
 	waiting atomic.Int64
 }
