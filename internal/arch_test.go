@@ -62,6 +62,7 @@ var allowed = map[string][]string{
 	// What keeps broadcasts reads what pack made, as any viewer. The hub is for its tests.
 	"record":            {"deliver/pack", "hub", "media", "media/fmp4", "media/mp4file", "event", "fault"},
 	"record/recordtest": {"record", "fault"},
+	"clip":              {"record", "ffmpeg", "media", "media/bitstream", "media/fmp4", "deliver/pack", "hub", "event", "fault"},
 	"testcard":          {"media", "media/fmp4", "fault"},
 	"slate":             {"media", "media/fmp4", "fault"},
 	// L3': the API and the pages: snapshots and services only.

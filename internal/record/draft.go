@@ -72,13 +72,13 @@ func (d *draft) rendition(name string) *Rendition {
 // segment adds a segment, or puts one in the place of a gap.
 func (d *draft) segment(r *Rendition, e *segmentEntry) bool {
 	init := r.initIndex(e.Init)
-	if init < 0 || e.Duration < 0 || e.Size < 0 || e.Sequence < 0 || !wellNamed(e.Name) {
+	if init < 0 || e.Duration < 0 || e.Size < 0 || e.Sequence < 0 || !wellNamed(e.Name) || e.Asset != "" && !wellNamed(e.Asset) {
 		return false
 	}
 	seg := Segment{
 		Sequence: e.Sequence, Name: e.Name, Init: init, Start: e.Start, Duration: e.Duration,
 		BaseTime: e.Base, Ticks: e.Ticks, Offset: e.Offset, Size: e.Size, KeySize: e.KeySize,
-		Discontinuity: e.Discontinuity, Independent: e.Independent, Gap: e.Gap,
+		Discontinuity: e.Discontinuity, Independent: e.Independent, Gap: e.Gap, Asset: e.Asset,
 	}
 	if n := len(r.Segments); n > 0 && seg.Sequence <= r.Segments[n-1].Sequence {
 		i := seg.Sequence - r.Segments[0].Sequence
@@ -86,7 +86,7 @@ func (d *draft) segment(r *Rendition, e *segmentEntry) bool {
 			return false
 		}
 		r.Segments[i] = seg
-		d.bytes += seg.Size
+		d.bytes += seg.own()
 		if r == d.renditions[0] {
 			d.gaps = nil
 			for i := range r.Segments {
@@ -100,7 +100,7 @@ func (d *draft) segment(r *Rendition, e *segmentEntry) bool {
 		return false
 	}
 	r.Segments = append(r.Segments, seg)
-	d.bytes += seg.Size
+	d.bytes += seg.own()
 	for i := before; r == d.renditions[0] && i < len(r.Segments); i++ {
 		d.gaps = appendGap(d.gaps, &r.Segments[i])
 	}

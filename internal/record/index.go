@@ -38,6 +38,8 @@ type headEntry struct {
 	Stream string    `json:"stream"`
 	Target int       `json:"target"`
 	Origin time.Time `json:"origin"`
+	// Clip is set in the index of a clip, which is of no use without its end.
+	Clip bool `json:"clip,omitempty"`
 }
 
 // trackEntry begins a rendition.
@@ -66,6 +68,7 @@ type segmentEntry struct {
 	Discontinuity bool          `json:"disc,omitempty"`
 	Independent   bool          `json:"indep,omitempty"`
 	Gap           bool          `json:"gap,omitempty"`
+	Asset         string        `json:"asset,omitempty"`
 }
 
 // endEntry is the last one.
@@ -73,6 +76,8 @@ type endEntry struct {
 	State State     `json:"state"`
 	Error string    `json:"error,omitempty"`
 	At    time.Time `json:"at"`
+	// Of are the assets that a clip has segments of.
+	Of []string `json:"of,omitempty"`
 }
 
 // deleted is the State of an endEntry after which the objects are removed.

@@ -76,6 +76,8 @@ type Init struct {
 type Segment struct {
 	Sequence int64
 	Name     string
+	// Asset is the other asset that the object lies in; empty for this one's own.
+	Asset string
 	// Init is the index of its initialization section in Rendition.Inits.
 	Init int32
 	// Discontinuity is set if it does not continue the one before it.
