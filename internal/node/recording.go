@@ -59,7 +59,7 @@ const maxUnsettled = 1000
 
 // finish makes an asset of an earlier server ready.
 func (b *broadcasts) finish(ctx context.Context, id string) {
-	if err := b.library.Finish(id); err != nil {
+	if err := b.library.Finish(ctx, id); err != nil {
 		b.log.Error("a recording that the server was killed in is not ended", "asset", id, "error", err)
 		return
 	}

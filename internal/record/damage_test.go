@@ -35,7 +35,7 @@ func TestDamagedIndexIsRepaired(t *testing.T) {
 		if err := again.Load(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := again.Finish(assetID); err != nil {
+		if err := again.Finish(t.Context(), assetID); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {

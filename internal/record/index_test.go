@@ -86,7 +86,7 @@ func TestLoadOfAnIndexCutAtEveryByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, id := range l.Unfinished() {
-			if err := l.Finish(id); err != nil {
+			if err := l.Finish(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
 		}

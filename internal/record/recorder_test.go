@@ -166,7 +166,7 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 				d.cutAfter = d.ops + second
 				if l.Load(t.Context()) == nil {
 					for _, id := range l.Unfinished() {
-						_ = l.Finish(id) // the power is cut
+						_ = l.Finish(t.Context(), id) // the power is cut
 					}
 				}
 				d = d.reboot(random)
@@ -178,7 +178,7 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 			}
 			finished += indexed(l) - before
 			for _, id := range l.Unfinished() {
-				if err := l.Finish(id); err != nil {
+				if err := l.Finish(t.Context(), id); err != nil {
 					t.Fatalf("cut %d: %v", cut, err)
 				}
 			}
@@ -307,7 +307,7 @@ func TestRecordTwice(t *testing.T) {
 		if err := l.Delete(t.Context(), assetID); !fault.Is(err, fault.Conflict) {
 			t.Errorf("deleted while it is recorded: %v", err)
 		}
-		if err := l.Finish(assetID); !fault.Is(err, fault.NotFound) {
+		if err := l.Finish(t.Context(), assetID); !fault.Is(err, fault.NotFound) {
 			t.Errorf("finished while it is recorded: %v", err)
 		}
 		r.end()

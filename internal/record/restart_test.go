@@ -137,7 +137,7 @@ func TestAnAssetThatNobodyResumesIsFinished(t *testing.T) {
 			t.Errorf("another broadcast goes on with %s", id)
 		}
 		events := l.events.Listen()
-		if err := l.Finish(assetID); err != nil {
+		if err := l.Finish(t.Context(), assetID); err != nil {
 			t.Fatal(err)
 		}
 		if e, _, err := events.Next(t.Context()); err != nil || e.Event.Type() != "asset.ready" {

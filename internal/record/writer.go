@@ -16,8 +16,9 @@ type writer struct {
 	j     Journal
 	size  int64 // of the journal, as far as it is whole
 
-	// busy and its change are guarded by Library.mu: somebody records.
-	busy bool
+	// busy and trouble are guarded by Library.mu: somebody records; and what is in the way.
+	busy    bool
+	trouble Trouble
 }
 
 // add takes an entry into the draft and into what is written with commit.
@@ -121,8 +122,9 @@ func (l *Library) Unfinished() (ids []string) {
 	return ids
 }
 
-// Finish makes an asset ready that nobody resumes. fault.NotFound if there is none such.
-func (l *Library) Finish(id string) error {
+// Finish makes an asset ready that nobody resumes, with what there is of the segment that was
+// in progress. fault.NotFound if there is none such.
+func (l *Library) Finish(ctx context.Context, id string) error {
 	l.mu.Lock()
 	w := l.active[id]
 	if w == nil || w.busy {
@@ -131,7 +133,11 @@ func (l *Library) Finish(id string) error {
 	}
 	w.busy = true
 	l.mu.Unlock()
-	if err := w.finish(nil); err != nil {
+	err := ctx.Err()
+	if err == nil {
+		err = w.finish(nil)
+	}
+	if err != nil {
 		l.mu.Lock()
 		w.busy = false
 		l.mu.Unlock()
