@@ -24,6 +24,7 @@ package dash
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -40,7 +41,8 @@ import (
 // Directory knows which live stream a playback id plays.
 type Directory interface {
 	// StreamOf returns the live stream's id. It is called for each request and must be
-	// quick. Its error says whether there is no such id or whether it may not be played.
+	// quick. Its error says whether there is no such id or whether it may not be played;
+	// reply.ErrElsewhere is its error for the id of something that is no live stream.
 	StreamOf(ctx context.Context, playbackID string) (streamID string, err error)
 }
 
@@ -70,6 +72,7 @@ type Handler struct {
 	dir      Directory
 	ladder   Ladder
 	pictures Pictures // nil: none
+	others   http.Handler
 	viewers  *audience.Audience
 	log      *slog.Logger
 	m        *metrics
@@ -81,8 +84,12 @@ func NewHandler(cfg Config, p *pack.Packer, dir Directory, ladder Ladder, viewer
 	if ladder == nil {
 		ladder = noLadder{}
 	}
-	return &Handler{cfg: cfg, packer: p, dir: dir, ladder: ladder, viewers: viewers, log: log, m: newMetrics(reg)}
+	return &Handler{cfg: cfg, packer: p, dir: dir, ladder: ladder, others: http.NotFoundHandler(), viewers: viewers, log: log, m: newMetrics(reg)}
 }
+
+// SetOthers sets what serves the ids of which the directory says reply.ErrElsewhere. Call it
+// before requests come.
+func (h *Handler) SetOthers(others http.Handler) { h.others = others }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -114,6 +121,10 @@ func (h *Handler) find(a *answer) {
 	id, err := h.dir.StreamOf(a.r.Context(), t.id)
 	if err != nil {
 		if a.r.Context().Err() != nil {
+			return
+		}
+		if errors.Is(err, reply.ErrElsewhere) {
+			h.others.ServeHTTP(a.w, a.r)
 			return
 		}
 		if fault.KindOf(err) == fault.Internal {

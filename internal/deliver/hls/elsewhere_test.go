@@ -47,3 +47,40 @@ func TestOthersServeWhatIsNoLiveStream(t *testing.T) {
 		t.Error("it remembers")
 	}
 }
+
+// Parts of recordings are asked for in the query of playlists.
+func TestPartsOfRecordingsAreElsewhere(t *testing.T) {
+	cfg := DefaultConfig()
+	h := NewHandler(cfg, pack.New(pack.DefaultConfig(), nil, slog.New(slog.DiscardHandler), nil), directoryOf{}, nil,
+		audience.New(cfg.Audience()), slog.New(slog.DiscardHandler), nil)
+	a := new(Answer)
+	for _, tt := range []struct {
+		path, query string
+		want        bool
+	}{
+		{"/hls/pb/index.m3u8", "start=-30", true},
+		{"/hls/pb/index.m3u8", "token=x&end=90", true},
+		{"/hls/pb/0123456789abcdef/v0/index.m3u8", "from=12&to=14", true},
+		{"/hls/pb/0123456789abcdef/v0/iframes.m3u8", "until=12", true},
+		{"/hls/pb/0123456789abcdef/v0/s.m4s", "start=-30", false},
+		{"/hls/pb/index.m3u8", "", false},
+		{"/hls/pb/index.m3u8", "restart=1&x=start=2", false},
+		{"/hls/pb/0123456789abcdef/v0/index.m3u8", "_HLS_msn=5&_HLS_part=2", false},
+	} {
+		req := Request{Path: tt.path, Query: tt.query}
+		h.Answer(t.Context(), req, a)
+		if a.Elsewhere != tt.want {
+			t.Errorf("%s?%s: elsewhere is %v", tt.path, tt.query, a.Elsewhere)
+		}
+		if tt.want {
+			if n := testing.AllocsPerRun(10, func() { h.Answer(t.Context(), req, a) }); n > 0 {
+				t.Errorf("%s?%s: %v allocations", tt.path, tt.query, n)
+			}
+		}
+	}
+}
+
+// directoryOf says that each id is of the live stream of the same name.
+type directoryOf struct{}
+
+func (directoryOf) StreamOf(_ context.Context, id string) (string, error) { return id, nil }

@@ -39,7 +39,7 @@ type Directory interface {
 }
 
 // ErrElsewhere says that what a playback id plays is served by another handler.
-var ErrElsewhere = errors.New("the playback id is not of a live stream")
+var ErrElsewhere = reply.ErrElsewhere
 
 // Handler serves everything below /hls/.
 type Handler struct {
@@ -48,6 +48,7 @@ type Handler struct {
 	dir      Directory
 	ladder   Ladder
 	pictures Pictures // nil: none
+	past     Past     // nil: none
 	others   http.Handler
 	viewers  *audience.Audience
 	log      *slog.Logger
@@ -122,6 +123,10 @@ func (h *Handler) find(ctx context.Context, req Request, a *Answer) bool {
 	t, ok := parsePath(req.Path)
 	if !ok {
 		return a.problem(problemPath)
+	}
+	if clipped(t, req.Query) {
+		a.Elsewhere = true
+		return true
 	}
 	if a.id != t.id {
 		a.id = strings.Clone(t.id) // the directory may keep it

@@ -43,6 +43,25 @@ func parsePath(path string) (t target, ok bool) {
 	return t, ok && reply.WellFormed(t.rendition) && len(t.file) <= reply.MaxName && t.file != ""
 }
 
+// clipped reports whether a request is for the playlist of a part of a recording, perhaps of
+// what is live, which another handler has: start and end are in the query of the playlist of
+// playlists, from, to and until in those of the playlists that it lists. It allocates nothing.
+func clipped(t target, query string) bool {
+	if t.session != "" && t.file != playlistName && t.file != framesName {
+		return false
+	}
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		name, _, _ := strings.Cut(pair, "=")
+		switch name {
+		case "start", "end", "from", "to", "until":
+			return true
+		}
+	}
+	return false
+}
+
 // directives are the delivery directives of a query (RFC 8216bis, section 6.2.5).
 type directives struct {
 	sequence int64 // -1: none

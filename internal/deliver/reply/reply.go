@@ -4,11 +4,15 @@ package reply
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
 	"onair/internal/fault"
 )
+
+// ErrElsewhere is the error of a directory for the id of something that another handler serves.
+var ErrElsewhere = errors.New("what the playback id plays is served by another handler")
 
 // MaxName bounds a segment of a path, in bytes.
 const MaxName = 64
