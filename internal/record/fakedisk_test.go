@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -184,8 +185,11 @@ func (d *fakeDisk) remove(name string) error {
 func (d *fakeDisk) readDir(name string) (out []fs.DirEntry, err error) {
 	return out, d.do("readdir", name, func() error {
 		n := d.now[name]
-		if n == nil || !n.dir {
+		if n == nil {
 			return fs.ErrNotExist
+		}
+		if !n.dir {
+			return syscall.ENOTDIR
 		}
 		for other, n := range d.now {
 			if filepath.Dir(other) == name && other != name {

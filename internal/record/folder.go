@@ -317,12 +317,28 @@ func (f *Folder) Delete(ctx context.Context, prefix string) error {
 	if err != nil {
 		return err
 	}
+	names := make([]string, len(list))
+	for i, o := range list {
+		names[i] = o.Name
+	}
+	return f.DeleteObjects(ctx, names)
+}
+
+// DeleteObjects removes objects by their whole names, as Delete does one.
+func (f *Folder) DeleteObjects(ctx context.Context, names []string) error {
+	const op = "delete"
 	parents := map[string]bool{}
-	for _, o := range list {
-		if err := f.sys.remove(f.path(o.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return f.explain(op, o.Name, err)
+	for _, name := range names {
+		if err := checkName(op, name); err != nil {
+			return err
 		}
-		parents[path.Dir(o.Name)] = true
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f.sys.remove(f.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return f.explain(op, name, err)
+		}
+		parents[path.Dir(name)] = true
 	}
 	for parent := range parents {
 		if err := f.sys.syncDir(f.path(parent)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -38,8 +38,8 @@ type headEntry struct {
 	Stream string    `json:"stream"`
 	Target int       `json:"target"`
 	Origin time.Time `json:"origin"`
-	// Clip is set in the index of a clip, which is of no use without its end.
-	Clip bool `json:"clip,omitempty"`
+	// Clip is how many segments a clip has: its index is written at once.
+	Clip int `json:"clip,omitempty"`
 }
 
 // trackEntry begins a rendition.

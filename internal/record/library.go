@@ -34,6 +34,7 @@ type Library struct {
 	active map[string]*writer  // what is being recorded, or was when the server was killed
 	cache  []*cached           // of the others, those read last at the end
 	cost   int64
+	ties   ties
 }
 
 // cached is an asset that is not being recorded.
@@ -56,7 +57,7 @@ func New(cfg Config, storage Storage, journals Journals, events *event.Bus, log 
 	}
 	return &Library{
 		cfg: cfg, storage: storage, journals: journals, events: events, log: log, m: newMetrics(reg),
-		known: map[string]struct{}{}, active: map[string]*writer{},
+		known: map[string]struct{}{}, active: map[string]*writer{}, ties: newTies(),
 	}
 }
 
@@ -226,9 +227,10 @@ func notFound(op, subject string) error {
 	return fault.New(fault.NotFound, op, subject, "there is no such asset", "")
 }
 
-// Delete removes an asset and all its objects. fault.Conflict while it is being recorded,
-// fault.NotFound if there is none. An asset is gone with the first write; objects that a
-// failure leaves are removed at the next start.
+// Delete removes an asset and all its objects, but for those that clips need, which go with
+// the last of them. fault.Conflict while it is being recorded, fault.NotFound if there is
+// none. An asset is gone with the first write; objects that a failure leaves are removed at
+// the next start.
 func (l *Library) Delete(ctx context.Context, id string) error {
 	l.mu.Lock()
 	_, known := l.known[id]
@@ -278,13 +280,6 @@ func (l *Library) mark(id string) error {
 	return j.Sync()
 }
 
-func (l *Library) remove(ctx context.Context, id string) error {
-	if err := l.storage.Delete(ctx, id); err != nil {
-		return err
-	}
-	return l.journals.Remove(journalName(id))
-}
-
 // Load finds the assets of the storage. What a server that was killed did not end is read
 // and repaired: the torn end of its index is cut off, segments without an entry get one or
 // are removed. It can then be recorded further (Resume), or ended (Finish). An asset that
@@ -294,6 +289,7 @@ func (l *Library) Load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	unread := 0
 	for _, name := range names {
 		id, ok := strings.CutSuffix(name, "/index"+journalExt)
 		if !ok || strings.Contains(id, "/") {
@@ -304,8 +300,10 @@ func (l *Library) Load(ctx context.Context) error {
 		}
 		if err := l.load(ctx, id); err != nil {
 			l.log.Error("an asset cannot be read", "asset", id, "error", err)
+			unread++
 		}
 	}
+	l.sweep(ctx, unread)
 	return nil
 }
 
@@ -321,7 +319,10 @@ func (l *Library) load(ctx context.Context, id string) error {
 	case err != nil:
 		return err
 	case end != nil && end.State == deleted:
-		return l.remove(ctx, id)
+		l.mu.Lock()
+		l.ties.gone[id] = struct{}{} // removed once it is known what clips need of it
+		l.mu.Unlock()
+		return nil
 	case end == nil:
 		w, err := l.recover(ctx, id)
 		if err != nil {
@@ -336,6 +337,9 @@ func (l *Library) load(ctx context.Context, id string) error {
 	}
 	l.mu.Lock()
 	l.known[id] = struct{}{}
+	if end != nil {
+		l.ties.add(id, end.Of)
+	}
 	l.mu.Unlock()
 	return nil
 }

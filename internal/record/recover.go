@@ -24,6 +24,9 @@ func (l *Library) recover(ctx context.Context, id string) (*writer, error) {
 		}
 		return nil, err
 	}
+	if d.head.Clip > 0 {
+		return nil, l.recoverClip(ctx, id, d, good, damaged)
+	}
 	w := &writer{l: l, asset: &Asset{id: id}, draft: d, size: good}
 	if w.j, err = l.journals.Append(journalName(id)); err != nil {
 		return nil, err
