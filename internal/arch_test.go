@@ -62,6 +62,8 @@ var allowed = map[string][]string{
 	// What keeps broadcasts reads what pack made, as any viewer. The hub is for its tests.
 	"record":            {"deliver/pack", "hub", "media", "media/fmp4", "media/mp4file", "event", "fault"},
 	"record/recordtest": {"record", "fault"},
+	"record/bucket":     {"record", "fault"},
+	"record/spool":      {"record", "event", "fault"},
 	"clip":              {"record", "ffmpeg", "media", "media/bitstream", "media/fmp4", "deliver/pack", "hub", "event", "fault"},
 	"testcard":          {"media", "media/fmp4", "fault"},
 	"slate":             {"media", "media/fmp4", "fault"},
@@ -86,6 +88,7 @@ var thirdParty = map[string][]string{
 	"modernc.org/sqlite":                {"control/store"},
 	"github.com/jackc/pgx":              {"control/store"},
 	"github.com/alecthomas/kong":        {"node"},
+	"github.com/minio/minio-go":         {"record/bucket"},
 }
 
 // testOnly is what any test may import besides.
