@@ -1,13 +1,20 @@
 // Package images serves pictures of streams: a thumbnail of the last seconds; a
 // storyboard, which is one sheet of small pictures of what viewers can go back to and an
 // index of it for a scrub bar; and the same pictures one by one, for players that look for
-// them in playlists and manifests.
+// them in playlists and manifests. And of recordings, while they are made and after: the picture
+// of any moment, a poster, and a storyboard of all of it.
 //
 //	/images/{playback id}/thumbnail.jpg?width=320    (.webp, .avif)
 //	/images/{playback id}/storyboard.vtt             the index, WebVTT with #xywh
 //	/images/{playback id}/storyboard.jpg             the newest sheet; the index names its own
 //	/images/{playback id}/pictures.m3u8              HLS: a picture of each segment
 //	/images/{playback id}/picture-{number}.jpg       one, by its media sequence number
+//
+// and of the playback ids of assets, and of streams whose viewers can go back:
+//
+//	/images/{playback id}/thumbnail.jpg?time=1:30    the key frame nearest to a moment; see replay.ParseMoment
+//	/images/{playback id}/poster.jpg?width=320       one from after the beginning that is not black
+//	/images/{playback id}/storyboard.vtt             over several sheets, which it names
 //
 // A picture is made when somebody asks for it, of a key frame that pack has, and kept until
 // it is too old; nothing is made for nobody. Who asks while it is being made gets the same
@@ -16,11 +23,13 @@
 // The times of a storyboard's cues are media time, as in the segments and in DASH. What
 // media time 0 is on the wall clock stands in the header of the index
 // (X-MEDIA-ORIGIN), so that an HLS player finds the cue of a moment by its
-// EXT-X-PROGRAM-DATE-TIME.
+// EXT-X-PROGRAM-DATE-TIME. Those of a recording's are seconds from its beginning, as its
+// players count.
 package images
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -61,19 +70,23 @@ type Handler struct {
 	log    *slog.Logger
 	m      *metrics
 
-	past past // its functions are nil where there are no recordings
+	past  past // its functions are nil where there are no recordings
+	shelf *shelf
 
 	jobs    chan struct{} // places of pictures being made
+	draws   chan struct{} // and of recordings, whose storage may be slow
 	waiting atomic.Int64
 }
 
 // NewHandler returns a Handler. tool is nil (not a nil *ffmpeg.Tool) where there is no
 // ffmpeg. Its metrics are registered with reg (nil for none).
 func NewHandler(cfg Config, p *pack.Packer, dir Directory, tool Tool, log *slog.Logger, reg prometheus.Registerer) *Handler {
-	return &Handler{
+	h := &Handler{
 		cfg: cfg, packer: p, dir: dir, tool: tool, log: log, m: newMetrics(reg),
-		jobs: make(chan struct{}, cfg.Jobs),
+		jobs: make(chan struct{}, cfg.Jobs), draws: make(chan struct{}, cfg.Jobs),
 	}
+	h.shelf = newShelf(h)
+	return h
 }
 
 const prefix = "/images/"
@@ -85,7 +98,10 @@ var formats = map[string]ffmpeg.PictureFormat{"jpg": ffmpeg.JPEG, "webp": ffmpeg
 // bound how many pictures there can be of one moment.
 var widths = []int{160, 320, 480, 640, 960, 1280}
 
-const defaultWidth = 640
+const (
+	defaultWidth = 640
+	badWidth     = "width must be a number of pixels, 1 to 16384."
+)
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -127,7 +143,7 @@ func (h *Handler) file(a *answer, id, name string) {
 		a.kind = "playlist"
 	case isSegment:
 		a.kind = "picture"
-	case base == "thumbnail" && isPicture:
+	case (base == "thumbnail" || base == "poster") && isPicture:
 		a.kind = "thumbnail"
 	case strings.HasPrefix(base, "storyboard") && (ext == "jpg" || name == "storyboard.vtt"):
 		a.kind = "storyboard"
@@ -135,7 +151,16 @@ func (h *Handler) file(a *answer, id, name string) {
 		a.nothing()
 		return
 	}
+	dated := base == "thumbnail" && a.r.URL.Query().Get("time") != ""
 	s, err := h.stream(a.r.Context(), id)
+	if base == "poster" || dated || a.kind == "storyboard" || a.kind == "thumbnail" && err != nil {
+		if h.fromRecording(a, s, err, id, name) {
+			return
+		}
+		if dated && err == nil {
+			err = fault.New(fault.NotFound, op, id, "viewers cannot go back in this stream", "Ask for thumbnail.jpg, or set its dvr.")
+		}
+	}
 	if err != nil {
 		a.problem(err)
 		return
@@ -160,10 +185,12 @@ func (h *Handler) stream(ctx context.Context, id string) (*pack.Stream, error) {
 	}
 	s, ok := h.packer.Stream(name)
 	if !ok {
-		return nil, fault.New(fault.NotFound, "show", id, "the stream is not live at the moment", "Ask again when it is.")
+		return nil, fault.Wrap(fault.NotFound, "show", id, errNotLive, "Ask again when it is.")
 	}
 	return s, nil
 }
+
+var errNotLive = errors.New("the stream is not live at the moment")
 
 // parseWidth reads what a query asks for.
 func parseWidth(value string) (int, bool) {
@@ -182,12 +209,12 @@ func parseWidth(value string) (int, bool) {
 func (h *Handler) thumbnail(a *answer, s *pack.Stream, format ffmpeg.PictureFormat) {
 	width, ok := parseWidth(a.r.URL.Query().Get("width"))
 	if !ok {
-		a.fail(http.StatusBadRequest, fault.Invalid, "width must be a number of pixels, 1 to 16384.")
+		a.fail(http.StatusBadRequest, fault.Invalid, badWidth)
 		return
 	}
 	key, ok := newest(s, width)
 	if !ok {
-		a.problem(noPicture(s))
+		a.problem(noPicture(s.Name()))
 		return
 	}
 	if err := h.canMake(a.r.Context(), format); err != nil {
@@ -207,8 +234,8 @@ func (h *Handler) thumbnail(a *answer, s *pack.Stream, format ffmpeg.PictureForm
 	a.picture(p, "image/"+string(format), int(left/time.Second))
 }
 
-func noPicture(s *pack.Stream) error {
-	return fault.New(fault.NotFound, "make a picture of", s.Name(), "there is no key frame to make it of", "A stream of sound has none; one that is just beginning will have one in a moment.")
+func noPicture(name string) error {
+	return fault.New(fault.NotFound, "make a picture of", name, "there is no key frame to make it of", "A stream of sound has none; one that is just beginning will have one in a moment.")
 }
 
 const op = "make a picture"
@@ -230,19 +257,33 @@ func (h *Handler) canMake(ctx context.Context, format ffmpeg.PictureFormat) erro
 
 // make has a picture made that canMake was asked about, when there is a place for it.
 func (h *Handler) make(ctx context.Context, track *media.Track, units []*media.Packet, o ffmpeg.PictureOptions) ([]byte, error) {
+	leave, err := h.place(h.jobs)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return h.decode(ctx, track, units, o)
+}
+
+// place waits for one of some places, which leave gives back.
+func (h *Handler) place(places chan struct{}) (leave func(), err error) {
 	select {
-	case h.jobs <- struct{}{}:
+	case places <- struct{}{}:
 	default:
 		wait := time.NewTimer(h.cfg.Wait)
 		defer wait.Stop()
 		select {
-		case h.jobs <- struct{}{}:
+		case places <- struct{}{}:
 		case <-wait.C:
 			h.m.rejected.WithLabelValues("jobs").Inc()
 			return nil, fault.New(fault.Unavailable, op, "", "too many are being made", "Ask again in a second.")
 		}
 	}
-	defer func() { <-h.jobs }()
+	return func() { <-places }, nil
+}
+
+// decode has a picture made.
+func (h *Handler) decode(ctx context.Context, track *media.Track, units []*media.Packet, o ffmpeg.PictureOptions) ([]byte, error) {
 	begin := time.Now()
 	data, err := h.tool.Picture(ctx, track, units, o)
 	h.m.seconds.Observe(time.Since(begin).Seconds())

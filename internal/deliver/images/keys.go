@@ -34,16 +34,35 @@ func keyOf(seg *pack.Segment) (keyFrame, bool) {
 	if int64(len(data)) < seg.KeySize {
 		return keyFrame{}, false
 	}
-	// The fragment begins with its moof, which tells its size, and the header of the mdat.
-	begin := int64(binary.BigEndian.Uint32(data)) + 8
-	if begin >= seg.KeySize {
+	sample, ok := firstSample(data[:seg.KeySize])
+	if !ok {
 		return keyFrame{}, false
 	}
 	track := seg.Init.Track
 	return keyFrame{
 		name: strings.TrimSuffix(seg.Name, ".m4s"), track: track, at: seg.Start, seg: seg,
-		packet: &media.Packet{Track: track, Key: true, Data: data[begin:seg.KeySize]},
+		packet: &media.Packet{Track: track, Key: true, Data: sample},
 	}, true
+}
+
+// firstSample returns what follows the headers in the beginning of a fragment: that begins with
+// its moof, which tells its size, and the header of the mdat.
+func firstSample(data []byte) ([]byte, bool) {
+	if len(data) < 8 {
+		return nil, false
+	}
+	begin := int64(binary.BigEndian.Uint32(data)) + 8
+	if begin >= int64(len(data)) {
+		return nil, false
+	}
+	return data[begin:], true
+}
+
+// suits reports whether a picture of a width is better made of track a than of b: of the
+// smallest that is not smaller, as that is the quickest to decode.
+func suits(a, b *media.Track, width int) bool {
+	enough, had := a.Width >= width, b.Width >= width
+	return enough && !had || enough == had && (a.Width < b.Width) == enough && a.Width != b.Width
 }
 
 // last returns the newest key frame of a rendition.
@@ -85,8 +104,7 @@ func newest(s *pack.Stream, width int) (best keyFrame, ok bool) {
 		if latest.Sub(k.at) > time.Duration(s.TargetDuration())*time.Second {
 			continue
 		}
-		enough, had := k.track.Width >= width, ok && best.track.Width >= width
-		if !ok || enough && !had || enough == had && (k.track.Width < best.track.Width) == enough && k.track.Width != best.track.Width {
+		if !ok || suits(k.track, best.track, width) {
 			best, ok = k, true
 		}
 	}

@@ -59,12 +59,12 @@ func (h *Handler) playlist(a *answer, s *pack.Stream) {
 	}
 	snap := source(s)
 	if snap == nil {
-		a.problem(noPicture(s))
+		a.problem(noPicture(s.Name()))
 		return
 	}
 	text := appendPlaylist(nil, s, snap)
 	if text == nil {
-		a.problem(noPicture(s))
+		a.problem(noPicture(s.Name()))
 		return
 	}
 	a.send(http.StatusOK, "application/vnd.apple.mpegurl", "public, max-age=1", text)

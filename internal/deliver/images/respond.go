@@ -94,7 +94,8 @@ func (a *answer) fail(status int, code fault.Kind, detail string) {
 
 type metrics struct {
 	requests, made, rejected *prometheus.CounterVec
-	waiting                  prometheus.Gauge
+	waiting, cache           prometheus.Gauge
+	evicted                  prometheus.Counter
 	seconds                  prometheus.Histogram
 }
 
@@ -107,12 +108,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		made:     vec("made_total", "Pictures that were to be made, by result.", "result"),
 		rejected: vec("rejected_total", "Pictures not made or waited for because there were too many, by bound.", "reason"),
 		waiting:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "onair_images_waiting", Help: "Requests that wait for a picture being made."}),
+		cache:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "onair_images_cache_bytes", Help: "Memory that pictures of recordings take."}),
+		evicted:  prometheus.NewCounter(prometheus.CounterOpts{Name: "onair_images_cache_evicted_total", Help: "Pictures of recordings that were forgotten for others."}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "onair_images_seconds", Help: "How long making a picture took.", Buckets: []float64{.05, .1, .2, .5, 1, 2, 5, 15},
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.requests, m.made, m.rejected, m.waiting, m.seconds)
+		reg.MustRegister(m.requests, m.made, m.rejected, m.waiting, m.cache, m.evicted, m.seconds)
 	}
 	return m
 }

@@ -29,7 +29,7 @@ func (h *Handler) storyboard(a *answer, s *pack.Stream, name string) {
 	}
 	keys := frames(s)
 	if len(keys) == 0 {
-		a.problem(noPicture(s))
+		a.problem(noPicture(s.Name()))
 		return
 	}
 	newest := keys[len(keys)-1].at
