@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"control/store":           {"event", "fault"},
 	"control/store/storetest": {"control/store", "event", "fault"},
 	"control/auth":            {"control/store", "event", "fault"},
+	"control/retention":       {"control/store", "event", "fault"},
 	// The doctor listens to what a publisher sends, before anything is repaired.
 	"control/doctor": {"media", "media/bitstream", "media/fmp4", "event", "fault"},
 	"control/golive": {"fault"},
@@ -68,7 +69,7 @@ var allowed = map[string][]string{
 	"testcard":          {"media", "media/fmp4", "fault"},
 	"slate":             {"media", "media/fmp4", "fault"},
 	// L3': the API and the pages: snapshots and services only.
-	"control/api": {"hub", "media", "control/auth", "control/doctor", "control/store", "event", "fault"},
+	"control/api": {"hub", "media", "control/auth", "control/doctor", "control/retention", "control/store", "event", "fault"},
 	"control/web": {"fault"},
 	// L4: the composition root. Nobody but cmd imports it.
 	"node": {"..."},

@@ -27,6 +27,14 @@ type AssetErrored struct {
 	Reason string `json:"reason"`
 }
 
+// AssetDeleted says that an asset is no more.
+type AssetDeleted struct {
+	StreamID string `json:"live_stream_id"`
+	AssetID  string `json:"asset_id"`
+	// Reason is requested, or the limit of its live stream that it was over: days or bytes.
+	Reason string `json:"reason"`
+}
+
 // Type returns "asset.created".
 func (AssetCreated) Type() string { return "asset.created" }
 
@@ -36,6 +44,9 @@ func (AssetReady) Type() string { return "asset.ready" }
 // Type returns "asset.errored".
 func (AssetErrored) Type() string { return "asset.errored" }
 
+// Type returns "asset.deleted".
+func (AssetDeleted) Type() string { return "asset.deleted" }
+
 // Stream returns the live stream's id.
 func (e AssetCreated) Stream() string { return e.StreamID }
 
@@ -44,3 +55,6 @@ func (e AssetReady) Stream() string { return e.StreamID }
 
 // Stream returns the live stream's id.
 func (e AssetErrored) Stream() string { return e.StreamID }
+
+// Stream returns the live stream's id.
+func (e AssetDeleted) Stream() string { return e.StreamID }

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"onair/internal/control/auth"
+	"onair/internal/control/retention"
 	"onair/internal/control/store"
 	"onair/internal/event"
 	"onair/internal/fault"
@@ -72,9 +73,12 @@ type Deps struct {
 	Pulls   Pulls
 	Ingests Ingests
 	// Assets tells of recordings and removes them; nil: recording is off, and what was
-	// recorded can only be listed. ReplayDASH tells whether assets are served over DASH.
-	Assets     Assets
-	ReplayDASH bool
+	// recorded can only be listed. Clips makes clips of them; nil: none are made.
+	Assets Assets
+	Clips  Clips
+	// Past tells as which asset a live stream is being recorded that viewers can go back in,
+	// and how far: a negative window is the whole broadcast. Nil: they cannot.
+	Past func(streamID string) (assetID string, window time.Duration, ok bool)
 	// WHEP, DASH and Images tell whether these are served beside the API.
 	WHEP, DASH, Images bool
 	// RealtimeViewers is how many may watch a stream over WebRTC that does not say
@@ -97,10 +101,12 @@ type API struct {
 	huma     huma.API
 	origins  *http.CrossOriginProtection
 	spec     spec
-	bodyTime time.Duration // bodyTime; the tests have less of it
-	feeds    chan struct{} // a slot for every open event feed
-	draining context.Context
-	drain    context.CancelFunc
+	// retention looks at assets and removes them.
+	retention retention.Assets
+	bodyTime  time.Duration // bodyTime; the tests have less of it
+	feeds     chan struct{} // a slot for every open event feed
+	draining  context.Context
+	drain     context.CancelFunc
 
 	requests *prometheus.CounterVec
 	rejected *prometheus.CounterVec
@@ -112,7 +118,7 @@ func New(d Deps) (*API, error) {
 	const op = "set up the API"
 	a := &API{
 		deps: d, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection(),
-		feeds: make(chan struct{}, maxFeeds), bodyTime: bodyTime,
+		feeds: make(chan struct{}, maxFeeds), bodyTime: bodyTime, retention: removes(d),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onair_api_requests_total", Help: "Requests answered, by route and status code.",
 		}, []string{"route", "code"}),

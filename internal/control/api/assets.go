@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"onair/internal/control/retention"
 	"onair/internal/control/store"
 	"onair/internal/fault"
 )
@@ -32,8 +33,12 @@ type (
 		Gaps         []assetGap            `json:"gaps" nullable:"false" doc:"Where the broadcast is missing in the recording, the first 1000."`
 		GapCount     int                   `json:"gap_count" doc:"How many gaps there are."`
 		PlaybackIDs  []playbackID          `json:"playback_ids" nullable:"false" doc:"One for each policy that the live stream had; none once the asset is deleted."`
+		ClipOf       orNull[string]        `json:"clip_of" doc:"The asset that it was cut from, which may be deleted since; null if it is no clip."`
+		ClipStart    orNull[time.Time]     `json:"clip_start" doc:"Where it begins there; null as above."`
+		ClipEnd      orNull[time.Time]     `json:"clip_end" doc:"Where it ends there; null as above."`
 		Playback     orNull[assetPlayback] `json:"playback" doc:"For the first public playback id; null if there is none, or if this server plays no recordings."`
 		DownloadURL  orNull[string]        `json:"download_url" doc:"An MP4 file of it; null while it is recorded, once it is deleted, and as above."`
+		PublicFile   bool                  `json:"public_download" doc:"Whether anybody can download the file; else it needs the token."`
 		Error        orNull[string]        `json:"error" doc:"Why it is errored; null if it is not."`
 		Metadata     map[string]string     `json:"metadata"`
 	}
@@ -53,8 +58,12 @@ type (
 		Duration float64   `json:"duration" doc:"Seconds that are missing."`
 	}
 	assetPlayback struct {
-		HLSURL  string         `json:"hls_url" format:"uri"`
-		DASHURL orNull[string] `json:"dash_url" doc:"Null when recordings are not played over DASH."`
+		HLSURL        string         `json:"hls_url" format:"uri"`
+		DASHURL       string         `json:"dash_url" format:"uri"`
+		WatchURL      string         `json:"watch_url" format:"uri" doc:"A page with a player."`
+		PosterURL     orNull[string] `json:"poster_url" doc:"A picture that stands for it (JPEG); null when the server makes no pictures."`
+		ThumbnailURL  orNull[string] `json:"thumbnail_url" doc:"The picture of a moment (JPEG), with the seconds as ?time=; null as above."`
+		StoryboardURL orNull[string] `json:"storyboard_url" doc:"WebVTT with small pictures of all of it; null as above."`
 	}
 	assetInput struct {
 		ID string `path:"id" doc:"Id of the asset." example:"as_g7usb5p6m9z8x2y5a6c7d8f9g2"`
@@ -62,12 +71,14 @@ type (
 	listAssetInput struct {
 		LiveStreamID string `query:"live_stream_id" maxLength:"64" doc:"Only recordings of this live stream, which may be deleted since."`
 		Status       string `query:"status" enum:"recording,ready,errored,deleted" doc:"Only these; if it is left out all but deleted ones."`
+		ClipOf       string `query:"clip_of" maxLength:"64" doc:"Only clips that were cut from this asset, which may be deleted since."`
 		Limit        int    `query:"limit" minimum:"1" maximum:"100" default:"25" doc:"Most assets on the page."`
 		Cursor       string `query:"cursor" maxLength:"200" doc:"next_cursor of the page before; nothing for the first page."`
 	}
 	assetPatch struct {
-		Title    optional[string]             `json:"title" required:"false" maxLength:"512" doc:"Null removes it."`
-		Metadata optional[map[string]*string] `json:"metadata" required:"false" doc:"Merged key by key: null removes a key, null for all of it removes all."`
+		PublicDownload optional[bool]               `json:"public_download" required:"false" doc:"Null: false."`
+		Title          optional[string]             `json:"title" required:"false" maxLength:"512" doc:"Null removes it."`
+		Metadata       optional[map[string]*string] `json:"metadata" required:"false" doc:"Merged key by key: null removes a key, null for all of it removes all."`
 	}
 	patchAssetInput struct {
 		ID   string `path:"id" doc:"Id of the asset." example:"as_g7usb5p6m9z8x2y5a6c7d8f9g2"`
@@ -106,7 +117,8 @@ func (a *API) assetOf(ctx context.Context, s store.Asset) asset {
 	out := asset{
 		ID: s.ID, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, Status: string(s.Status), LiveStreamID: s.LiveStreamID,
 		Title: s.Title, Duration: finite(s.Duration.Seconds()), SizeBytes: s.Bytes, GapCount: s.GapCount,
-		Tracks: []assetTrack{}, Gaps: []assetGap{}, PlaybackIDs: []playbackID{}, Error: unlessZero(s.Error), Metadata: s.Metadata,
+		PublicFile: s.PublicDownload,
+		Tracks:     []assetTrack{}, Gaps: []assetGap{}, PlaybackIDs: []playbackID{}, Error: unlessZero(s.Error), Metadata: s.Metadata,
 	}
 	for _, t := range s.Tracks {
 		out.Tracks = append(out.Tracks, assetTrack{
@@ -118,13 +130,19 @@ func (a *API) assetOf(ctx context.Context, s store.Asset) asset {
 	for _, g := range s.Gaps[:min(len(s.Gaps), store.MaxAssetGaps)] {
 		out.Gaps = append(out.Gaps, assetGap{g.Start.UTC(), finite(g.Duration.Seconds())})
 	}
+	if s.Clip.Of != "" {
+		out.ClipOf, out.ClipStart, out.ClipEnd = some(s.Clip.Of), some(s.Clip.Start), some(s.Clip.End)
+	}
 	base := infoOf(ctx).base
 	for _, p := range s.PlaybackIDs {
 		out.PlaybackIDs = append(out.PlaybackIDs, playbackID{p.ID, string(p.Policy)})
 		if out.Playback.v == nil && p.Policy == store.Public && a.deps.Assets != nil {
-			at := assetPlayback{HLSURL: base + "/hls/" + p.ID + "/index.m3u8"}
-			if a.deps.ReplayDASH {
-				at.DASHURL = some(base + "/dash/" + p.ID + "/manifest.mpd")
+			at := assetPlayback{
+				HLSURL: base + "/hls/" + p.ID + "/index.m3u8", DASHURL: base + "/dash/" + p.ID + "/manifest.mpd", WatchURL: base + "/watch/" + p.ID,
+			}
+			if a.deps.Images {
+				pictures := base + "/images/" + p.ID
+				at.PosterURL, at.ThumbnailURL, at.StoryboardURL = some(pictures+"/poster.jpg"), some(pictures+"/thumbnail.jpg"), some(pictures+"/storyboard.vtt")
 			}
 			out.Playback = some(at)
 		}
@@ -136,7 +154,7 @@ func (a *API) assetOf(ctx context.Context, s store.Asset) asset {
 }
 
 func (a *API) listAssets(ctx context.Context, in *listAssetInput) (*listAssetOutput, error) {
-	f := store.AssetFilter{LiveStreamID: in.LiveStreamID, Status: store.AssetStatus(in.Status)}
+	f := store.AssetFilter{LiveStreamID: in.LiveStreamID, Status: store.AssetStatus(in.Status), ClipOf: in.ClipOf}
 	page, next, err := a.deps.Store.Assets(ctx, f, in.Limit, in.Cursor)
 	if err != nil {
 		return nil, err
@@ -160,6 +178,7 @@ func (a *API) getAsset(ctx context.Context, in *assetInput) (*assetOutput, error
 func (a *API) patchAsset(ctx context.Context, in *patchAssetInput) (*assetOutput, error) {
 	s, err := a.deps.Store.UpdateAsset(ctx, in.ID, func(s *store.Asset) error {
 		in.Body.Title.to(&s.Title, "")
+		in.Body.PublicDownload.to(&s.PublicDownload, false)
 		s.Metadata = mergeMetadata(s.Metadata, in.Body.Metadata)
 		return checkText("update the asset", s.Title, s.Metadata)
 	})
@@ -170,24 +189,8 @@ func (a *API) patchAsset(ctx context.Context, in *patchAssetInput) (*assetOutput
 	return &assetOutput{a.assetOf(ctx, s)}, nil
 }
 
-// deleteAsset forgets the asset first and removes its files after that: whatever fails,
-// nobody is sent to a recording of which a part is gone.
 func (a *API) deleteAsset(ctx context.Context, in *assetInput) (*emptyOutput, error) {
-	if a.deps.Assets == nil {
-		return nil, fault.New(fault.Disabled, "delete the asset", "", "recording is off on this server, so that it cannot remove what was recorded",
-			"Switch recording on, then delete the asset.")
-	}
-	was, err := a.deps.Store.DeleteAsset(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	if was.Status != store.AssetDeleted {
-		a.assetChanged(was, "deleted")
-	}
-	if err := a.deps.Assets.Delete(ctx, was.ID); err != nil {
-		return nil, err
-	}
-	return nil, nil
+	return nil, a.retention.Remove(ctx, in.ID, retention.Requested)
 }
 
 // assetChanged lets go of what is remembered of an asset that changed, and tells of it.

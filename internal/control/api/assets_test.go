@@ -35,7 +35,7 @@ func (f *fakeAssets) Delete(_ context.Context, id string) error {
 }
 
 func withAssets(f *fakeAssets) func(*Deps) {
-	return func(d *Deps) { d.Assets, d.ReplayDASH = f, true }
+	return func(d *Deps) { d.Assets, d.Images = f, true }
 }
 
 // record begins an asset of a stream.
@@ -68,8 +68,10 @@ func TestAssetWhileItIsRecordedAndAfter(t *testing.T) {
 		"playback_ids": []any{map[string]any{"id": pb, "policy": "public"}},
 		"playback": map[string]any{
 			"hls_url": "http://live.test:8080/hls/" + pb + "/index.m3u8", "dash_url": "http://live.test:8080/dash/" + pb + "/manifest.mpd",
+			"watch_url": "http://live.test:8080/watch/" + pb, "poster_url": "http://live.test:8080/images/" + pb + "/poster.jpg",
+			"thumbnail_url": "http://live.test:8080/images/" + pb + "/thumbnail.jpg", "storyboard_url": "http://live.test:8080/images/" + pb + "/storyboard.vtt",
 		},
-		"download_url": nil, "error": nil, "metadata": map[string]any{"k": "v"},
+		"clip_of": nil, "clip_start": nil, "clip_end": nil, "public_download": false, "download_url": nil, "error": nil, "metadata": map[string]any{"k": "v"},
 	}
 	same := func(what string) {
 		t.Helper()
@@ -151,7 +153,7 @@ func TestAssetIsDeleted(t *testing.T) {
 	h.want(409, "PATCH", path, `{"title":"x"}`)
 	n := 0
 	for _, e := range past(h) {
-		if r, ok := e.Event.(event.StreamRecord); ok && r.StreamID == id && r.Change == "asset.deleted" {
+		if e.Event == (event.AssetDeleted{StreamID: id, AssetID: a.ID, Reason: "requested"}) {
 			n++
 		}
 	}

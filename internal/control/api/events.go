@@ -68,7 +68,8 @@ func (eventData) Schema(r huma.Registry) *huma.Schema {
 func eventTypes() []event.Event {
 	return []event.Event{
 		event.StreamConnected{}, event.StreamActive{}, event.StreamStandby{}, event.StreamReconnecting{}, event.StreamIdle{},
-		event.StreamTracksChanged{}, event.StreamHealth{}, event.RenditionChanged{}, event.IngestRefused{}, event.StreamRecord{Change: "*"},
+		event.StreamTracksChanged{}, event.StreamHealth{}, event.RenditionChanged{}, event.IngestRefused{},
+		event.AssetCreated{}, event.AssetReady{}, event.AssetErrored{}, event.AssetDeleted{}, event.StreamRecord{Change: "*"},
 	}
 }
 

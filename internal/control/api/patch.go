@@ -51,7 +51,10 @@ type patchBody struct {
 	Title           optional[string]             `json:"title" required:"false" maxLength:"512" doc:"Null removes it."`
 	LatencyMode     optional[string]             `json:"latency_mode" required:"false" enum:"standard,low,ultra" doc:"Null: low. Applies to the next broadcast."`
 	ReconnectWindow optional[int]                `json:"reconnect_window" required:"false" minimum:"0" maximum:"1800" doc:"Seconds; null: 60. Applies to the next broadcast."`
-	Record          optional[bool]               `json:"record" required:"false" doc:"Null: false."`
+	Record          optional[bool]               `json:"record" required:"false" doc:"Null: false. Applies to the next broadcast, as dvr."`
+	DVR             optional[string]             `json:"dvr" required:"false" enum:"off,whole,window" doc:"Null: off."`
+	DVRWindow       optional[int]                `json:"dvr_window" required:"false" minimum:"60" maximum:"2592000" doc:"Seconds; with dvr window only."`
+	Retention       optional[retentionPatch]     `json:"retention" required:"false" doc:"Merged; null: everything is kept."`
 	SRTPassphrase   optional[string]             `json:"srt_passphrase" required:"false" maxLength:"79" doc:"10 to 79 letters, digits and - . _ ~; null or empty: not encrypted. Applies to connections that begin."`
 	Source          optional[sourcePatch]        `json:"source" required:"false" doc:"Merged; null removes it."`
 	Ladder          optional[ladderPatch]        `json:"ladder" required:"false" doc:"Merged; null: everything as the server is set."`
@@ -88,6 +91,12 @@ func (p *patchBody) apply(l *store.LiveStream) {
 		l.Ladder = store.Ladder{}
 	case p.Ladder.set:
 		p.Ladder.v.apply(&l.Ladder)
+	}
+	switch {
+	case p.Retention.null:
+		l.Retention = store.Retention{}
+	case p.Retention.set:
+		p.Retention.v.apply(&l.Retention)
 	}
 	switch {
 	case p.RealtimeViewers.null:

@@ -42,7 +42,10 @@ type liveStream struct {
 	StreamKey       string               `json:"stream_key" doc:"What an encoder publishes with. A secret." example:"sk_c3qfz7m2k5x4v6w7y2a3b4d5e6"`
 	LatencyMode     string               `json:"latency_mode" enum:"standard,low,ultra" doc:"standard: whole segments. low: parts of 0.5 s. ultra: parts of 0.2 s."`
 	ReconnectWindow int                  `json:"reconnect_window" doc:"Seconds that a lost publisher is waited for."`
-	Record          bool                 `json:"record"`
+	Record          bool                 `json:"record" doc:"Each broadcast becomes an asset."`
+	DVR             string               `json:"dvr" enum:"off,whole,window" doc:"How far viewers can go back in a broadcast. off: some seconds. whole: to its beginning. window: dvr_window seconds."`
+	DVRWindow       orNull[int]          `json:"dvr_window" doc:"Seconds; null unless dvr is window."`
+	Retention       retentionLimits      `json:"retention" doc:"When assets of the stream are removed by themselves. GET /v1/live-streams/{id}/storage tells which would be."`
 	Ladder          ladder               `json:"ladder" doc:"In which renditions viewers get the stream, besides as it comes."`
 	RealtimeViewers orNull[int]          `json:"realtime_viewers" doc:"How many may watch over WebRTC at a time, with the rest on HLS; null: the server's default, which GET /v1/server tells."`
 	PlaybackIDs     []playbackID         `json:"playback_ids" nullable:"false"`
@@ -123,6 +126,8 @@ func (a *API) present(ctx context.Context, l store.LiveStream, assets store.Stre
 		Ladder: ladderOf(l.Ladder), RealtimeViewers: orNull[int]{l.RealtimeViewers},
 		ActiveAssetID: unlessZero(assets.Active), RecentAssetIDs: append([]string{}, assets.Recent...),
 	}
+	out.DVR, out.DVRWindow = dvrNames(l.DVR)
+	out.Retention = retentionOf(l.Retention)
 	for _, p := range l.PlaybackIDs {
 		out.PlaybackIDs = append(out.PlaybackIDs, playbackID{p.ID, string(p.Policy)})
 		if out.Playback.v == nil && p.Policy == store.Public {

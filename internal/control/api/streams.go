@@ -29,7 +29,10 @@ type (
 		Title            string            `json:"title,omitempty" maxLength:"512" doc:"Shown to viewers."`
 		LatencyMode      string            `json:"latency_mode,omitempty" enum:"standard,low,ultra" default:"low" doc:"standard: whole segments. low: parts of 0.5 s. ultra: parts of 0.2 s."`
 		ReconnectWindow  *int              `json:"reconnect_window,omitempty" minimum:"0" maximum:"1800" default:"60" doc:"Seconds that a lost publisher is waited for, with the viewers staying."`
-		Record           bool              `json:"record,omitempty"`
+		Record           bool              `json:"record,omitempty" doc:"Makes each broadcast an asset."`
+		DVR              string            `json:"dvr,omitempty" enum:"off,whole,window" default:"off" doc:"How far viewers can go back in a broadcast that is recorded. whole: to its beginning. window: dvr_window seconds."`
+		DVRWindow        *int              `json:"dvr_window,omitempty" minimum:"60" maximum:"2592000" doc:"Seconds; with dvr window only."`
+		Retention        *retentionBody    `json:"retention,omitempty" doc:"When assets of the stream are removed by themselves; never by default."`
 		PlaybackPolicies []string          `json:"playback_policies,omitempty" nullable:"false" enum:"public,signed" maxItems:"32" doc:"A playback id is made for each; one public id by default. signed is not supported yet."`
 		SRTPassphrase    string            `json:"srt_passphrase,omitempty" maxLength:"79" doc:"Encrypts SRT: 10 to 79 letters, digits and - . _ ~."`
 		Source           *sourceBody       `json:"source,omitempty" doc:"Fetch the stream from an address, in place of waiting for an encoder."`
@@ -86,7 +89,7 @@ func (a *API) routes() {
 	register(a, op("get-live-stream", http.MethodGet, one, tagStreams, "Read a live stream", "", http.StatusOK),
 		missing, a.getStream)
 	register(a, op("update-live-stream", http.MethodPatch, one, tagStreams, "Change a live stream",
-		"A merge patch (RFC 7396): what is left out stays, null returns a field to its default, metadata is merged key by key and null removes a key. A new latency_mode or reconnect_window applies to the next broadcast, a new ladder at once.", http.StatusOK),
+		"A merge patch (RFC 7396): what is left out stays, null returns a field to its default, metadata is merged key by key and null removes a key. A new latency_mode, reconnect_window, record or dvr applies to the next broadcast, a new ladder at once.", http.StatusOK),
 		[]fault.Kind{fault.NotFound, fault.Unsupported}, a.patchStream)
 	register(a, op("delete-live-stream", http.MethodDelete, one, tagStreams, "Delete a live stream",
 		"Its key and playback ids are unknown from then on; a running broadcast ends at once. Its assets stay.", http.StatusNoContent),
@@ -111,6 +114,8 @@ func (a *API) routes() {
 	a.healthRoute(op)
 	a.renditionRoute(op)
 	a.assetRoutes(op)
+	a.clipRoutes(op)
+	a.storageRoutes(op)
 	a.otherRoutes(op)
 }
 
@@ -147,6 +152,11 @@ func (a *API) createStream(ctx context.Context, in *createInput) (*streamOutput,
 		Title: b.Title, LatencyMode: b.LatencyMode, Record: b.Record, Metadata: b.Metadata,
 		ReconnectWindow: defaultWindow * time.Second, SRTPassphrase: b.SRTPassphrase, RealtimeViewers: b.RealtimeViewers,
 	}
+	var err error
+	if l.DVR, err = dvrOf(op, b.DVR, b.DVRWindow, 0); err != nil {
+		return nil, err
+	}
+	b.Retention.apply(&l.Retention)
 	b.Source.apply(&l)
 	b.Multitrack.apply(&l)
 	b.Ladder.apply(&l.Ladder)
@@ -179,7 +189,7 @@ func (a *API) createStream(ctx context.Context, in *createInput) (*streamOutput,
 	if err := a.checkLadder(op, l.Ladder); err != nil {
 		return nil, err
 	}
-	l, err := a.deps.Store.CreateLiveStream(ctx, l, policies)
+	l, err = a.deps.Store.CreateLiveStream(ctx, l, policies)
 	if err != nil {
 		return nil, err
 	}
@@ -224,6 +234,9 @@ func (a *API) patchStream(ctx context.Context, in *patchInput) (*streamOutput, e
 	const op = "update the live stream"
 	l, err := a.deps.Store.UpdateLiveStream(ctx, in.ID, func(l *store.LiveStream) error {
 		in.Body.apply(l)
+		if err := in.Body.applyDVR(op, l); err != nil {
+			return err
+		}
 		if in.Body.Ladder.set {
 			// Only then: a profile that the server lost must not keep others from being renamed.
 			if err := a.checkLadder(op, l.Ladder); err != nil {
@@ -375,6 +388,9 @@ func check(op string, l store.LiveStream) error {
 		return err
 	}
 	if err := checkRealtime(op, l.RealtimeViewers); err != nil {
+		return err
+	}
+	if err := checkRecording(op, l); err != nil {
 		return err
 	}
 	return checkWays(op, l)

@@ -27,6 +27,7 @@ func TestCreateWithNothing(t *testing.T) {
 		want := map[string]any{
 			"id": l["id"], "created_at": l["created_at"], "updated_at": l["created_at"], "stream_key": l["stream_key"],
 			"status": "idle", "title": "", "latency_mode": "low", "reconnect_window": 60.0, "record": false,
+			"dvr": "off", "dvr_window": nil, "retention": map[string]any{"days": nil, "bytes": nil},
 			"ladder": map[string]any{"profile": nil, "rungs": []any{}, "mode": nil}, "realtime_viewers": nil,
 			"playback_ids": []any{map[string]any{"id": id, "policy": "public"}},
 			"ingest": map[string]any{

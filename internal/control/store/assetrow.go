@@ -25,6 +25,11 @@ type assetRow struct {
 	Gaps         string
 	GapCount     int
 	Metadata     string
+	ClipOf       string
+	ClipStart    int64
+	ClipEnd      int64
+
+	PublicDownload bool
 }
 
 // tidy brings what was recorded into the form in which it is read back: bounded, whole
@@ -64,7 +69,10 @@ func toAssetRow(a Asset) (*assetRow, error) {
 	r := &assetRow{
 		ID: a.ID, LiveStreamID: a.LiveStreamID, CreatedAt: micros(a.CreatedAt), UpdatedAt: micros(a.UpdatedAt),
 		Status: string(a.Status), Title: a.Title, Duration: a.Duration.Microseconds(), SizeBytes: a.Bytes,
-		Error: a.Error, GapCount: a.GapCount,
+		Error: a.Error, GapCount: a.GapCount, ClipOf: a.Clip.Of, PublicDownload: a.PublicDownload,
+	}
+	if a.Clip.Of != "" {
+		r.ClipStart, r.ClipEnd = micros(a.Clip.Start), micros(a.Clip.End)
 	}
 	for _, f := range []struct {
 		dst   *string
@@ -92,11 +100,14 @@ func toAssetRow(a Asset) (*assetRow, error) {
 func (r *assetRow) asset() (Asset, error) {
 	a := Asset{
 		ID: r.ID, LiveStreamID: r.LiveStreamID, CreatedAt: fromMicros(r.CreatedAt), UpdatedAt: fromMicros(r.UpdatedAt),
-		Title: r.Title, GapCount: r.GapCount, Metadata: map[string]string{},
+		Title: r.Title, GapCount: r.GapCount, Metadata: map[string]string{}, PublicDownload: r.PublicDownload,
 		Recorded: Recorded{
 			Status: AssetStatus(r.Status), Error: r.Error, Bytes: r.SizeBytes,
 			Duration: time.Duration(r.Duration) * time.Microsecond,
 		},
+	}
+	if r.ClipOf != "" {
+		a.Clip = Clip{r.ClipOf, fromMicros(r.ClipStart), fromMicros(r.ClipEnd)}
 	}
 	for _, f := range []struct {
 		src string

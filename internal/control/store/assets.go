@@ -39,8 +39,8 @@ const (
 	maxAssetError = 1000
 )
 
-// Asset is the recording of one broadcast of a live stream. It stays when the stream is
-// deleted.
+// Asset is the recording of one broadcast of a live stream, or a clip of one. It stays when
+// the stream is deleted.
 type Asset struct {
 	ID                   string
 	LiveStreamID         string
@@ -49,6 +49,10 @@ type Asset struct {
 	Recorded
 	// GapCount counts all gaps, of which Gaps has the first MaxAssetGaps.
 	GapCount int
+	// Clip is what it was cut from; the zero value for the recording of a broadcast.
+	Clip Clip
+	// PublicDownload lets anybody download it as a file; else only who administers may.
+	PublicDownload bool
 	// PlaybackIDs are in the order in which they were made; none once it is deleted.
 	PlaybackIDs []PlaybackID
 	// Metadata belongs to the API's user; never nil.
@@ -103,33 +107,46 @@ func (s *Store) CreateAsset(ctx context.Context, streamID string) (Asset, error)
 			ID: newID(prefixAsset), LiveStreamID: l.ID, CreatedAt: now, UpdatedAt: now, Title: l.Title,
 			Recorded: Recorded{Status: AssetRecording}, Metadata: l.Metadata,
 		}
-		row, err := toAssetRow(out)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil {
-			return err
-		}
-		var ids []*playbackRow
-		for _, p := range l.PlaybackIDs {
-			if slices.ContainsFunc(ids, func(r *playbackRow) bool { return r.Policy == string(p.Policy) }) {
-				continue
-			}
-			// A microsecond apart, so that their order stays.
-			r := &playbackRow{ID: newID(prefixPlayback), AssetID: out.ID, Policy: string(p.Policy), CreatedAt: row.CreatedAt + int64(len(ids))}
-			ids = append(ids, r)
-			out.PlaybackIDs = append(out.PlaybackIDs, PlaybackID{r.ID, p.Policy})
-		}
-		if len(ids) == 0 {
-			return nil
-		}
-		_, err = tx.NewInsert().Model(&ids).Exec(ctx)
-		return err
+		return insertAsset(ctx, tx, &out, policiesOf(l.PlaybackIDs))
 	})
 	if err != nil {
 		return Asset{}, err
 	}
 	return out, nil
+}
+
+// policiesOf returns the policies that playback ids have, each once.
+func policiesOf(ids []PlaybackID) []Policy {
+	var out []Policy
+	for _, p := range ids {
+		if !slices.Contains(out, p.Policy) {
+			out = append(out, p.Policy)
+		}
+	}
+	return out
+}
+
+// insertAsset writes a new asset, and gives it a playback id for each policy.
+func insertAsset(ctx context.Context, tx bun.Tx, a *Asset, policies []Policy) error {
+	row, err := toAssetRow(*a)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil {
+		return err
+	}
+	var ids []*playbackRow
+	for i, p := range policies {
+		// A microsecond apart, so that their order stays.
+		r := &playbackRow{ID: newID(prefixPlayback), AssetID: a.ID, Policy: string(p), CreatedAt: row.CreatedAt + int64(i)}
+		ids = append(ids, r)
+		a.PlaybackIDs = append(a.PlaybackIDs, PlaybackID{r.ID, p})
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err = tx.NewInsert().Model(&ids).Exec(ctx)
+	return err
 }
 
 // KeepRecorded keeps what is known of an asset that is being recorded: r.Status is
@@ -152,7 +169,7 @@ func (s *Store) KeepRecorded(ctx context.Context, id string, r Recorded) (Asset,
 	})
 }
 
-// UpdateAsset changes the title and the metadata of an asset by change, alone with it.
+// UpdateAsset changes the title, the metadata and PublicDownload of an asset by change, alone with it.
 // Everything else stays whatever change does. An error of change is returned as it is;
 // fault.Conflict for a deleted asset.
 func (s *Store) UpdateAsset(ctx context.Context, id string, change func(*Asset) error) (Asset, error) {
@@ -166,7 +183,7 @@ func (s *Store) UpdateAsset(ctx context.Context, id string, change func(*Asset) 
 		if err := change(&given); err != nil {
 			return err
 		}
-		a.Title, a.Metadata = given.Title, given.Metadata
+		a.Title, a.Metadata, a.PublicDownload = given.Title, given.Metadata, given.PublicDownload
 		return nil
 	})
 }
@@ -190,6 +207,7 @@ func (s *Store) DeleteAsset(ctx context.Context, id string) (Asset, error) {
 			return fault.New(fault.Conflict, op, a.ID, "the asset is being recorded", "End the broadcast first.")
 		}
 		a.Status = AssetDeleted
+		a.UpdatedAt = fromMicros(max(micros(s.now()), micros(a.UpdatedAt)))
 		if err := s.writeAsset(ctx, tx, a); err != nil {
 			return err
 		}
@@ -211,10 +229,11 @@ func (s *Store) Asset(ctx context.Context, id string) (Asset, error) {
 
 // AssetFilter says which assets a list has.
 type AssetFilter struct {
-	// LiveStreamID and Status must be the asset's unless they are empty. Deleted assets
-	// are listed only if Status asks for them.
+	// LiveStreamID, Status and ClipOf must be the asset's unless they are empty. Deleted
+	// assets are listed only if Status asks for them.
 	LiveStreamID string
 	Status       AssetStatus
+	ClipOf       string
 }
 
 // Assets returns up to limit assets (at least 1), newest first, from where cursor points
@@ -223,19 +242,21 @@ func (s *Store) Assets(ctx context.Context, f AssetFilter, limit int, cursor str
 	const op = "list the assets"
 	limit = max(limit, 1)
 	var rows []*assetRow
-	q := s.db.NewSelect().Model(&rows).OrderExpr("created_at DESC, id DESC").Limit(int64(limit) + 1)
-	if cursor != "" {
-		at, err := parseCursor(cursor)
-		if err != nil {
-			return nil, "", err
-		}
-		q = q.Where("(created_at, id) < (?, ?)", at.at, at.id)
+	q, err := newestFirst(s.db.NewSelect().Model(&rows), limit, cursor)
+	if err != nil {
+		return nil, "", err
 	}
 	if f.LiveStreamID != "" {
 		if !PlausibleID(f.LiveStreamID) {
 			return nil, "", nil
 		}
 		q = q.Where("live_stream_id = ?", f.LiveStreamID)
+	}
+	if f.ClipOf != "" {
+		if !PlausibleID(f.ClipOf) {
+			return nil, "", nil
+		}
+		q = q.Where("clip_of = ?", f.ClipOf)
 	}
 	if f.Status != "" {
 		q = q.Where("status = ?", string(f.Status))
@@ -245,11 +266,7 @@ func (s *Store) Assets(ctx context.Context, f AssetFilter, limit int, cursor str
 	if err := q.Scan(ctx); err != nil {
 		return nil, "", s.fail(op, "", err)
 	}
-	if len(rows) > limit {
-		rows = rows[:limit]
-		last := rows[limit-1]
-		next = position{last.CreatedAt, last.ID}.cursor()
-	}
+	rows, next = cut(rows, limit, func(r *assetRow) position { return position{r.CreatedAt, r.ID} })
 	page, err = s.completeAssets(ctx, s.db, rows)
 	return page, next, s.fail(op, "", err)
 }
@@ -259,7 +276,7 @@ type StreamAssets struct {
 	// Active is being recorded; empty if none is.
 	Active string
 	// Recent are the newest, at most MaxRecentAssets, newest first, with the active one
-	// and without deleted ones.
+	// and without deleted ones and clips.
 	Recent []string
 }
 
@@ -277,7 +294,7 @@ func (s *Store) StreamAssets(ctx context.Context, streamIDs ...string) (map[stri
 	numbered := s.db.NewSelect().TableExpr("assets").
 		ColumnExpr("id, live_stream_id, status").
 		ColumnExpr("ROW_NUMBER() OVER (PARTITION BY live_stream_id ORDER BY created_at DESC, id DESC) AS n").
-		Where("live_stream_id IN ?", bun.Tuple(streamIDs)).Where("status <> ?", string(AssetDeleted))
+		Where("live_stream_id IN ?", bun.Tuple(streamIDs)).Where("status <> ? AND clip_of = ''", string(AssetDeleted))
 	err := s.db.NewSelect().TableExpr("(?) AS a", numbered).ColumnExpr("id, live_stream_id, status, n").
 		Where("n <= ? OR status = ?", MaxRecentAssets, string(AssetRecording)).OrderExpr("live_stream_id, n").Scan(ctx, &rows)
 	if err != nil {

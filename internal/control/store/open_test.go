@@ -40,7 +40,7 @@ func TestOpenMakesPrivateFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if s.Kind() != "sqlite" || !strings.Contains(logged.String(), "to=4") {
+	if s.Kind() != "sqlite" || !strings.Contains(logged.String(), "to=5") {
 		t.Errorf("opened %s, logged %q", s.Kind(), &logged)
 	}
 	if _, err := s.CreateLiveStream(t.Context(), store.LiveStream{}, nil); err != nil {
@@ -101,7 +101,7 @@ func upgrade(t *testing.T, driver, dsn string, cfg store.Config) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, column := range []string{"ladder_profile", "ladder_rungs", "ladder_mode", "realtime_viewers"} {
+	for _, column := range []string{"ladder_profile", "ladder_rungs", "ladder_mode", "realtime_viewers", "dvr", "dvr_window", "retention_days", "retention_bytes"} {
 		exec(t, driver, dsn, "ALTER TABLE live_streams DROP COLUMN "+column)
 	}
 	for _, statement := range []string{

@@ -41,7 +41,12 @@ type LiveStream struct {
 	// ReconnectWindow is how long a lost publisher is waited for; whole seconds.
 	ReconnectWindow time.Duration
 	Record          bool
-	Disabled        bool
+	// DVR is how far viewers may go back in a broadcast that is being recorded: 0 for not at
+	// all, DVRWhole for to its beginning; whole seconds. A change applies to the next broadcast.
+	DVR time.Duration
+	// Retention says which of its assets are removed by themselves.
+	Retention Retention
+	Disabled  bool
 	// SRTPassphrase encrypts SRT in both directions; a secret. Empty: SRT without encryption.
 	SRTPassphrase string
 	// Source is where the server fetches the stream from, in place of a publisher.
@@ -82,6 +87,21 @@ type Multitrack struct {
 	MaxBitrate     int64
 }
 
+// DVRWhole is the LiveStream.DVR of a stream in which viewers may go back to the beginning.
+const DVRWhole time.Duration = -1
+
+// Retention is how long and how much of a stream's assets is kept; the zero value keeps
+// everything.
+type Retention struct {
+	// Days is how long an asset is kept after it ended; 0 for ever.
+	Days int
+	// Bytes is what all of them may take together; 0 for any amount.
+	Bytes int64
+}
+
+// IsZero tells whether everything is kept.
+func (r Retention) IsZero() bool { return r == Retention{} }
+
 type streamRow struct {
 	bun.BaseModel `bun:"table:live_streams,alias:s"`
 
@@ -109,6 +129,11 @@ type streamRow struct {
 	LadderRungs     string
 	LadderMode      string
 	RealtimeViewers *int
+
+	DVR            string `bun:"dvr"`
+	DVRWindow      int64  `bun:"dvr_window"`
+	RetentionDays  int
+	RetentionBytes int64
 }
 
 type playbackRow struct {
@@ -137,8 +162,37 @@ func toRow(l LiveStream) (*streamRow, error) {
 		SourceURL: l.Source.URL, SourceOnDemand: l.Source.OnDemand, SourceEnabled: l.Source.Enabled,
 		MultitrackDisabled: l.Multitrack.Disabled, MultitrackMaxTracks: l.Multitrack.MaxVideoTracks,
 		MultitrackMaxBitrate: l.Multitrack.MaxBitrate, RealtimeViewers: l.RealtimeViewers,
+		RetentionDays: l.Retention.Days, RetentionBytes: l.Retention.Bytes,
 	}
+	r.DVR, r.DVRWindow = dvrColumns(l.DVR)
 	return r, l.Ladder.keep(r)
+}
+
+// The names of LiveStream.DVR in the database.
+const (
+	dvrOff    = "off"
+	dvrWhole  = "whole"
+	dvrWindow = "window"
+)
+
+func dvrColumns(d time.Duration) (mode string, seconds int64) {
+	switch {
+	case d < 0:
+		return dvrWhole, 0
+	case d >= time.Second:
+		return dvrWindow, int64(d / time.Second)
+	}
+	return dvrOff, 0
+}
+
+func (r *streamRow) dvr() time.Duration {
+	switch r.DVR {
+	case dvrWhole:
+		return DVRWhole
+	case dvrWindow:
+		return time.Duration(r.DVRWindow) * time.Second
+	}
+	return 0
 }
 
 func (r *streamRow) stream() (LiveStream, error) {
@@ -150,7 +204,7 @@ func (r *streamRow) stream() (LiveStream, error) {
 		Source:     Source{r.SourceURL, r.SourceOnDemand, r.SourceEnabled},
 		Multitrack: Multitrack{r.MultitrackDisabled, r.MultitrackMaxTracks, r.MultitrackMaxBitrate},
 
-		RealtimeViewers: r.RealtimeViewers,
+		RealtimeViewers: r.RealtimeViewers, DVR: r.dvr(), Retention: Retention{r.RetentionDays, r.RetentionBytes},
 	}
 	var err error
 	if l.Ladder, err = r.ladder(); err != nil {
@@ -257,22 +311,14 @@ func (s *Store) LiveStreams(ctx context.Context, limit int, cursor string) (page
 	const op = "list the live streams"
 	limit = max(limit, 1)
 	var rows []*streamRow
-	q := s.db.NewSelect().Model(&rows).OrderExpr("created_at DESC, id DESC").Limit(int64(limit) + 1)
-	if cursor != "" {
-		at, err := parseCursor(cursor)
-		if err != nil {
-			return nil, "", err
-		}
-		q = q.Where("(created_at, id) < (?, ?)", at.at, at.id)
+	q, err := newestFirst(s.db.NewSelect().Model(&rows), limit, cursor)
+	if err != nil {
+		return nil, "", err
 	}
 	if err := q.Scan(ctx); err != nil {
 		return nil, "", s.fail(op, "", err)
 	}
-	if len(rows) > limit {
-		rows = rows[:limit]
-		last := rows[limit-1]
-		next = position{last.CreatedAt, last.ID}.cursor()
-	}
+	rows, next = cut(rows, limit, func(r *streamRow) position { return position{r.CreatedAt, r.ID} })
 	page, err = s.complete(ctx, s.db, rows)
 	return page, next, s.fail(op, "", err)
 }
