@@ -28,7 +28,7 @@ func appendMultivariant(b []byte, s *pack.Stream, offers []media.Offer, session 
 		limit(list, &c)
 		list = append(list, c)
 	}
-	return m3u8.AppendMultivariant(b, list, independent, session)
+	return m3u8.AppendMultivariant(b, list, independent, session, "")
 }
 
 // measured is what the publisher sends. What was measured is not the most that will come: a

@@ -29,10 +29,10 @@ type Rendition struct {
 const startRate = 5_000_000
 
 // AppendMultivariant renders the playlist of playlists for one viewer, whose session is a
-// segment of the children's paths. independent says that every segment of all renditions
-// begins with a key frame.
-func AppendMultivariant(b []byte, list []Rendition, independent bool, session string) []byte {
-	m := multivariant{Printer: Printer{B: b}, session: session}
+// segment of the children's paths, and query what they end with. independent says that every
+// segment of all renditions begins with a key frame.
+func AppendMultivariant(b []byte, list []Rendition, independent bool, session, query string) []byte {
+	m := multivariant{Printer: Printer{B: b}, session: session, query: query}
 	for _, r := range list {
 		if r.Track.Kind() == media.Video {
 			m.video = append(m.video, r)
@@ -77,6 +77,7 @@ type group struct {
 type multivariant struct {
 	Printer
 	session      string
+	query        string
 	video, audio []Rendition
 }
 
@@ -156,7 +157,7 @@ func plain(tag string) bool {
 }
 
 func (m *multivariant) child(rendition, file string) *Printer {
-	return m.Text(m.session).Text("/").Text(rendition).Text("/").Text(file)
+	return m.Text(m.session).Text("/").Text(rendition).Text("/").Text(file).Text(m.query)
 }
 
 // variant prints one EXT-X-STREAM-INF.

@@ -123,6 +123,16 @@ func (l *lineup) at(sequence int64) item {
 	return out
 }
 
+// independent reports whether each segment can be decoded without the others.
+func (l *lineup) independent() bool {
+	for n := l.first; n <= l.last; n++ {
+		if i := l.at(n); !i.Independent && !i.Gap {
+			return false
+		}
+	}
+	return true
+}
+
 // init is the initialization section of an item; nil if the index does not know it.
 func (i *item) init() *record.Init {
 	if i.Init < 0 || int(i.Init) >= len(i.of.Inits) {

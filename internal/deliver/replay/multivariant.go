@@ -17,47 +17,59 @@ type contents struct {
 // contentsOf measures an asset.
 func contentsOf(s *record.Snapshot) contents {
 	c := contents{independent: true}
-	picture := mainVideo(s)
 	for _, r := range s.Renditions {
-		if len(r.Segments) == 0 || len(r.Inits) == 0 || r.Kind == media.Video && !covers(r, picture) {
+		l := lineupOf(s, r)
+		if len(r.Inits) == 0 || !l.worthwhile() {
 			continue
 		}
-		alone := independent(r)
+		alone := l.independent()
 		c.independent = c.independent && alone
-		c.list = append(c.list, measured(s, r, alone))
+		c.list = append(c.list, measured(s, &l, alone))
 	}
 	return c
 }
 
-// covers reports whether a rendition has media wherever the main one has. A rendition that
-// was made for a while only, because somebody watched it, is not listed: a player would go
-// there and find gaps.
-func covers(r, whole *record.Rendition) bool {
+// worthwhile reports whether a rendition is listed: a picture that was made for a while only,
+// because somebody watched it, is not, if its playlist would have gaps where its source has
+// none, or would be for its larger part the source's.
+func (l *lineup) worthwhile() bool {
 	// Renditions are not stored at the same moment: while the asset grows, one may be behind.
 	const behind = 2
-	if r == whole {
-		return true
+	if l.len() == 0 {
+		return false
 	}
-	for i, j := 0, 0; i < len(whole.Segments)-behind; i++ {
-		want := &whole.Segments[i]
-		for j < len(r.Segments) && r.Segments[j].Sequence < want.Sequence {
-			j++
+	if l.own == l.pace || l.own.Kind != media.Video {
+		return len(l.own.Segments) > 0
+	}
+	all, own, lost := 0, 0, 0
+	for i := range l.pace.Segments {
+		pace := &l.pace.Segments[i]
+		if pace.Gap {
+			continue
 		}
-		if j == len(r.Segments) || !want.Gap && (r.Segments[j].Sequence != want.Sequence || r.Segments[j].Gap) {
-			return false
+		all++
+		if pace.Sequence < l.first || pace.Sequence > l.last {
+			lost++
+			continue
+		}
+		switch now := l.at(pace.Sequence); {
+		case now.Gap:
+			lost++
+		case now.of == l.own:
+			own++
 		}
 	}
-	return true
+	return lost <= behind && 2*own >= all
 }
 
 // measured is a rendition with its bit rates: of all there is once it has ended, and until
 // then a tenth more, because the most may be still to come.
-func measured(s *record.Snapshot, r *record.Rendition, alone bool) m3u8.Rendition {
-	track := mainTrack(r)
-	out := m3u8.Rendition{Name: r.Name, Track: track, Rate: track.FrameRate}
-	out.Peak, out.Average = rates(r, time.Duration(s.TargetDuration)*time.Second)
-	if r.Kind == media.Video && alone {
-		out.FramesPeak, out.FramesAverage = frameRates(r)
+func measured(s *record.Snapshot, l *lineup, alone bool) m3u8.Rendition {
+	track := mainTrack(l.own)
+	out := m3u8.Rendition{Name: l.own.Name, Track: track, Rate: track.FrameRate}
+	out.Peak, out.Average = l.rates(time.Duration(s.TargetDuration) * time.Second)
+	if l.own.Kind == media.Video && alone {
+		out.FramesPeak, out.FramesAverage = l.frameRates()
 	}
 	if !ended(s) {
 		out.Peak += out.Peak / 10
@@ -85,21 +97,23 @@ func mainTrack(r *record.Rendition) *media.Track {
 
 // rates are the bit rates of a rendition: the highest over any run of segments that lasts 0.5
 // to 1.5 target durations (RFC 8216bis, section 4.4.6.2), and that of all.
-func rates(r *record.Rendition, target time.Duration) (peak, average int64) {
+func (l *lineup) rates(target time.Duration) (peak, average int64) {
 	var bits int64
 	var whole time.Duration
-	for i := range r.Segments {
-		if r.Segments[i].Gap {
+	for n := l.first; n <= l.last; n++ {
+		i := l.at(n)
+		if i.Gap {
 			continue
 		}
-		bits += 8 * r.Segments[i].Size
-		whole += r.Segments[i].Duration
+		bits += 8 * i.Size
+		whole += i.Duration
 		var run int64
 		var span time.Duration
-		for j := i; j >= 0 && !r.Segments[j].Gap; j-- {
-			run += 8 * r.Segments[j].Size
-			span += r.Segments[j].Duration
-			if span > target*3/2 {
+		for m := n; m >= l.first; m-- {
+			i := l.at(m)
+			run += 8 * i.Size
+			span += i.Duration
+			if i.Gap || span > target*3/2 {
 				break
 			}
 			if span >= target/2 {
@@ -113,17 +127,17 @@ func rates(r *record.Rendition, target time.Duration) (peak, average int64) {
 
 // frameRates are the bit rates of a rendition's key frames: the highest of one, and that of
 // all; 0 where it has none.
-func frameRates(r *record.Rendition) (peak, average int64) {
+func (l *lineup) frameRates() (peak, average int64) {
 	var bits int64
 	var whole time.Duration
-	for i := range r.Segments {
-		seg := &r.Segments[i]
-		if seg.KeySize == 0 || seg.Duration <= 0 {
+	for n := l.first; n <= l.last; n++ {
+		i := l.at(n)
+		if i.KeySize == 0 || i.Duration <= 0 {
 			continue
 		}
-		bits += 8 * seg.KeySize
-		whole += seg.Duration
-		peak = max(peak, m3u8.Rate(8*seg.KeySize, max(seg.Duration, time.Second))) // before a border one may be short
+		bits += 8 * i.KeySize
+		whole += i.Duration
+		peak = max(peak, m3u8.Rate(8*i.KeySize, max(i.Duration, time.Second))) // before a border one may be short
 	}
 	return peak, m3u8.Rate(bits, whole)
 }

@@ -16,7 +16,8 @@ const maxDrift = time.Millisecond
 // printer appends a media playlist.
 type printer struct {
 	m3u8.Printer
-	init int32
+	own  *record.Rendition
+	init *record.Init
 	// clock is what a player reckons that the time is at the next segment: the one told
 	// last and the durations listed since.
 	clock    time.Time
@@ -24,10 +25,10 @@ type printer struct {
 }
 
 // appendPlaylist renders a rendition's playlist (RFC 8216bis, section 4.4).
-func appendPlaylist(b []byte, s *record.Snapshot, r *record.Rendition) []byte {
-	p := printer{Printer: m3u8.Printer{B: b}, init: -1}
-	p.header(s, r)
-	if independent(r) {
+func appendPlaylist(b []byte, s *record.Snapshot, l *lineup) []byte {
+	p := printer{Printer: m3u8.Printer{B: b}, own: l.own}
+	p.header(s, l)
+	if l.independent() {
 		p.Text("#EXT-X-INDEPENDENT-SEGMENTS\n")
 	}
 	if !ended(s) {
@@ -35,72 +36,81 @@ func appendPlaylist(b []byte, s *record.Snapshot, r *record.Rendition) []byte {
 		// take the end.
 		p.Text("#EXT-X-START:TIME-OFFSET=0.00000\n")
 	}
-	for i := range r.Segments {
-		seg := &r.Segments[i]
-		p.begin(r, seg)
-		p.Text("#EXTINF:").Seconds(seg.Duration).Text(",\n")
-		if seg.Gap {
+	for n := l.first; n <= l.last; n++ {
+		i := l.at(n)
+		p.begin(&i)
+		p.Text("#EXTINF:").Seconds(i.Duration).Text(",\n")
+		if i.Gap {
 			p.Text("#EXT-X-GAP\n")
 		}
-		p.segment(seg)
+		p.segment(&i)
 	}
 	return p.footer(s)
 }
 
 // appendFrames renders the playlist of a rendition's key frames (section 4.4.3.6): the first
 // frame of each segment, as a range of its bytes.
-func appendFrames(b []byte, s *record.Snapshot, r *record.Rendition) []byte {
-	p := printer{Printer: m3u8.Printer{B: b}, init: -1}
-	p.header(s, r)
+func appendFrames(b []byte, s *record.Snapshot, l *lineup) []byte {
+	p := printer{Printer: m3u8.Printer{B: b}, own: l.own}
+	p.header(s, l)
 	p.Text("#EXT-X-I-FRAMES-ONLY\n")
-	for i := range r.Segments {
-		seg := &r.Segments[i]
-		p.begin(r, seg)
-		p.Text("#EXTINF:").Seconds(seg.Duration).Text(",\n")
-		if seg.KeySize > 0 {
-			p.Text("#EXT-X-BYTERANGE:").Int(seg.KeySize).Text("@0\n")
+	for n := l.first; n <= l.last; n++ {
+		i := l.at(n)
+		p.begin(&i)
+		p.Text("#EXTINF:").Seconds(i.Duration).Text(",\n")
+		if i.KeySize > 0 {
+			p.Text("#EXT-X-BYTERANGE:").Int(i.KeySize).Text("@0\n")
 		} else {
 			p.Text("#EXT-X-GAP\n")
 		}
-		p.segment(seg)
+		p.segment(&i)
 	}
 	return p.footer(s)
 }
 
-func (p *printer) header(s *record.Snapshot, r *record.Rendition) {
+func (p *printer) header(s *record.Snapshot, l *lineup) {
 	kind := "EVENT"
 	if ended(s) {
 		kind = "VOD"
 	}
 	p.Text("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:").Int(int64(s.TargetDuration))
 	p.Text("\n#EXT-X-PLAYLIST-TYPE:").Text(kind)
-	p.Text("\n#EXT-X-MEDIA-SEQUENCE:").Int(r.Segments[0].Sequence)
-	p.Text("\n#EXT-X-DISCONTINUITY-SEQUENCE:").Int(discontinuitiesBefore(s, r.Segments[0].Sequence)).Text("\n")
+	p.Text("\n#EXT-X-MEDIA-SEQUENCE:").Int(l.first)
+	p.Text("\n#EXT-X-DISCONTINUITY-SEQUENCE:").Int(discontinuitiesBefore(s, l.first)).Text("\n")
 }
 
 // begin prints what stands before a segment.
-func (p *printer) begin(r *record.Rendition, seg *record.Segment) {
-	if seg.Discontinuity {
+func (p *printer) begin(i *item) {
+	if i.Discontinuity {
 		p.Text("#EXT-X-DISCONTINUITY\n")
 	}
-	if (seg.Init != p.init || seg.Discontinuity) && seg.Init >= 0 && int(seg.Init) < len(r.Inits) {
-		p.Text(`#EXT-X-MAP:URI="`).Text(r.Inits[seg.Init].Name).Text("\"\n")
-		p.init = seg.Init
+	if init := i.init(); init != nil && (init != p.init || i.Discontinuity) {
+		p.Text(`#EXT-X-MAP:URI="`)
+		p.of(i).Text(init.Name).Text("\"\n")
+		p.init = init
 	}
-	if seg.Discontinuity || p.afterGap && !seg.Gap || seg.Start.Sub(p.clock).Abs() > maxDrift {
-		p.Text("#EXT-X-PROGRAM-DATE-TIME:").Time(seg.Start).Text("\n")
-		p.clock = seg.Start.Round(time.Millisecond)
+	if i.Discontinuity || p.afterGap && !i.Gap || i.Start.Sub(p.clock).Abs() > maxDrift {
+		p.Text("#EXT-X-PROGRAM-DATE-TIME:").Time(i.Start).Text("\n")
+		p.clock = i.Start.Round(time.Millisecond)
 	}
-	p.clock = p.clock.Add((seg.Duration + m3u8.Unit/2).Truncate(m3u8.Unit))
-	p.afterGap = seg.Gap
+	p.clock = p.clock.Add((i.Duration + m3u8.Unit/2).Truncate(m3u8.Unit))
+	p.afterGap = i.Gap
 }
 
-func (p *printer) segment(seg *record.Segment) {
-	if seg.Name != "" {
-		p.Text(seg.Name).Text("\n")
+// of prints what leads to the rendition that an item is of.
+func (p *printer) of(i *item) *m3u8.Printer {
+	if i.of != p.own {
+		p.Text("../").Text(i.of.Name).Text("/")
+	}
+	return &p.Printer
+}
+
+func (p *printer) segment(i *item) {
+	if i.Name != "" {
+		p.of(i).Text(i.Name).Text("\n")
 		return
 	}
-	p.Text("gap.").Int(seg.Sequence).Text(".m4s\n") // a playlist has to name what is not there
+	p.Text("gap.").Int(i.Sequence).Text(".m4s\n") // a playlist has to name what is not there
 }
 
 func (p *printer) footer(s *record.Snapshot) []byte {
@@ -112,16 +122,6 @@ func (p *printer) footer(s *record.Snapshot) []byte {
 
 // ended reports whether nothing is added to an asset any more.
 func ended(s *record.Snapshot) bool { return s.State != record.Recording }
-
-// independent reports whether each segment can be decoded without the others.
-func independent(r *record.Rendition) bool {
-	for i := range r.Segments {
-		if seg := &r.Segments[i]; !seg.Independent && !seg.Gap {
-			return false
-		}
-	}
-	return true
-}
 
 // discontinuitiesBefore counts those of an asset before a media sequence number, which all
 // its renditions have in common: what EXT-X-DISCONTINUITY-SEQUENCE is of one that begins

@@ -59,6 +59,7 @@ func secondOpinion(t *testing.T, text string, segments int, closed bool) {
 // time that a player reckons of each segment is its time, and the rest of what the tags say.
 func lint(t *testing.T, text string, s *record.Snapshot, r *record.Rendition) {
 	t.Helper()
+	l := lineupOf(s, r)
 	if !strings.HasPrefix(text, "#EXTM3U\n#EXT-X-VERSION:6\n") || strings.HasSuffix(text, "#EXT-X-ENDLIST\n") != ended(s) {
 		t.Fatalf("begins or ends wrongly:\n%.300s", text)
 	}
@@ -72,7 +73,7 @@ func lint(t *testing.T, text string, s *record.Snapshot, r *record.Rendition) {
 		switch {
 		case tag == "#EXT-X-TARGETDURATION" && value != strconv.Itoa(s.TargetDuration),
 			tag == "#EXT-X-PLAYLIST-TYPE" && (value == "VOD") != ended(s),
-			tag == "#EXT-X-MEDIA-SEQUENCE" && value != strconv.FormatInt(r.Segments[0].Sequence, 10):
+			tag == "#EXT-X-MEDIA-SEQUENCE" && value != strconv.FormatInt(l.first, 10):
 			t.Fatal(line)
 		case tag == "#EXT-X-PROGRAM-DATE-TIME":
 			at, err := time.Parse(time.RFC3339Nano, value)
@@ -90,12 +91,16 @@ func lint(t *testing.T, text string, s *record.Snapshot, r *record.Rendition) {
 		case tag == "#EXTINF":
 			duration, _ = strconv.ParseFloat(strings.TrimSuffix(value, ","), 64)
 		case !strings.HasPrefix(line, "#"):
-			seg := &r.Segments[i]
+			seg := l.at(l.first + int64(i))
+			folder := ""
+			if seg.of != r {
+				folder = "../" + seg.of.Name + "/"
+			}
 			if d := clock.Sub(seg.Start).Abs(); d > maxDrift+500*time.Microsecond {
 				t.Fatalf("a player takes segment %d to be at %v, which is %v off", i, clock, d)
 			}
-			if disc != seg.Discontinuity || gap != seg.Gap || line == "" || seg.Name != "" && line != seg.Name ||
-				uri != r.Inits[seg.Init].Name || math.Abs(duration-seg.Duration.Seconds()) > 1e-5 || math.Round(duration) > float64(s.TargetDuration) {
+			if disc != seg.Discontinuity || gap != seg.Gap || line == "" || seg.Name != "" && line != folder+seg.Name ||
+				uri != folder+seg.init().Name || math.Abs(duration-seg.Duration.Seconds()) > 1e-5 || math.Round(duration) > float64(s.TargetDuration) {
 				t.Fatalf("segment %d is listed as %q, disc %v, gap %v, %v s, %s", i, line, disc, gap, duration, uri)
 			}
 			clock = clock.Add(time.Duration(math.Round(duration*1e5)) * 10 * time.Microsecond)
@@ -103,8 +108,8 @@ func lint(t *testing.T, text string, s *record.Snapshot, r *record.Rendition) {
 			i++
 		}
 	}
-	if i != len(r.Segments) {
-		t.Fatalf("%d of %d segments are listed", i, len(r.Segments))
+	if i != l.len() {
+		t.Fatalf("%d of %d segments are listed", i, l.len())
 	}
 }
 
@@ -126,6 +131,8 @@ func assets() map[string]*record.Snapshot {
 			}
 		}
 	}
+	hevc := video(1280, 720, "hvc1.1.6.L93.B0")
+	hevc.Codec = media.HEVC
 	late := add(rendition("480p", video(854, 480, "avc1.64001e")), 10, 2*time.Second)
 	late.Segments = late.Segments[7:]
 	return map[string]*record.Snapshot{
@@ -136,6 +143,10 @@ func assets() map[string]*record.Snapshot {
 		"change": snapshot(record.Ready,
 			add(rendition("v0", video(1280, 720, "avc1.64001f"), video(1920, 1080, "avc1.640028")), 9, 2*time.Second, change(3, 700*time.Millisecond)),
 			add(rendition("a0", audio(media.AAC, "mp4a.40.2", ""), audio(media.AAC, "mp4a.40.2", "")), 9, 2*time.Second, change(3, 700*time.Millisecond))),
+		// One was made twice for a while: where it was not, its playlist has the source's.
+		"holes": snapshot(record.Ready, add(rendition("v0", video(1280, 720, "avc1.64001f"), video(1920, 1080, "avc1.640028")), 10, 2*time.Second, change(7, 0)), rung(10, 2, 5, 6, 9)),
+		// Of another codec there are gaps instead, and nobody is sent there.
+		"unlike": snapshot(record.Ready, add(rendition("v0", hevc), 6, 2*time.Second), rung(6, 2, 4)),
 		// One begins after a discontinuity, and has not all: it is served and not listed.
 		"late":  snapshot(record.Ready, add(rendition("v0", video(1280, 720, "avc1.64001f"), video(1920, 1080, "avc1.640028")), 10, 2*time.Second, change(4, 0)), late),
 		"audio": snapshot(record.Ready, add(a0(), 4, 2*time.Second), add(rendition("a1", audio(media.Opus, "opus", "de")), 4, 2*time.Second)),
@@ -156,7 +167,8 @@ func TestPlaylists(t *testing.T) {
 			for _, rend := range s.Renditions {
 				text := r.get(child + rend.Name + "/index.m3u8").Body.String()
 				golden(t, name+"-"+rend.Name, text)
-				secondOpinion(t, text, len(rend.Segments), ended(s))
+				l := lineupOf(s, rend)
+				secondOpinion(t, text, l.len(), ended(s))
 				lint(t, text, s, rend)
 			}
 			if name == "gap" || name == "change" {
@@ -229,11 +241,14 @@ func TestRates(t *testing.T) {
 		}
 		s.Gap = i == 3
 	})
-	peak, average := rates(r, 3*time.Second)
+	l := lineupOf(snapshot(record.Ready, r), r)
+	peak, average := l.rates(3 * time.Second)
 	if peak != 2_000_000 || average != (8*250_000+500_000)*8/18 {
 		t.Errorf("peak %d, average %d", peak, average)
 	}
-	if peak, average := rates(rendition("v0", video(1, 1, "")), time.Second); peak != 0 || average != 0 {
+	r = rendition("v0", video(1, 1, ""))
+	l = lineupOf(snapshot(record.Ready, r), r)
+	if peak, average := l.rates(time.Second); peak != 0 || average != 0 {
 		t.Errorf("of nothing: %d, %d", peak, average)
 	}
 }

@@ -104,9 +104,9 @@ func (h *Handler) serve(a *answer) {
 	}
 	switch t.file {
 	case m3u8.IndexName:
-		h.playlist(a, s, rend, t.file, appendPlaylist)
+		h.playlist(a, s, t, appendPlaylist)
 	case m3u8.FramesName:
-		h.playlist(a, s, rend, t.file, appendFrames)
+		h.playlist(a, s, t, appendFrames)
 	default:
 		h.resource(a, s, rend, t.file)
 	}
@@ -122,7 +122,13 @@ func empty(a *answer, s *record.Snapshot) {
 }
 
 func (h *Handler) multivariant(a *answer, s *record.Snapshot) {
-	v, _ := h.cache.get(key{s.ID, "", "contents"}, stampOf(s), func() (any, int64, error) {
+	p, err := partOf(a.r.URL.Query(), s)
+	if err != nil {
+		a.refuse(err)
+		return
+	}
+	s = p.of(s)
+	v, _ := h.cache.get(key{s.ID, "", "contents" + p.query()}, stampOf(s), func() (any, int64, error) {
 		c := contentsOf(s)
 		const each = 128 // bytes of a rendition
 		return c, int64(len(c.list)) * each, nil
@@ -132,7 +138,7 @@ func (h *Handler) multivariant(a *answer, s *record.Snapshot) {
 		empty(a, s)
 		return
 	}
-	text := m3u8.AppendMultivariant(make([]byte, 0, 2048), c.list, c.independent, audience.NewSession())
+	text := m3u8.AppendMultivariant(make([]byte, 0, 2048), c.list, c.independent, audience.NewSession(), p.query())
 	head := a.w.Header()
 	head["Vary"] = varyEncoding
 	if reply.AcceptsGzip(a.r.Header.Get("Accept-Encoding")) {
@@ -145,18 +151,26 @@ func (h *Handler) multivariant(a *answer, s *record.Snapshot) {
 }
 
 // playlist serves a playlist of a rendition.
-func (h *Handler) playlist(a *answer, s *record.Snapshot, r *record.Rendition, name string, render func([]byte, *record.Snapshot, *record.Rendition) []byte) {
-	if len(r.Segments) == 0 {
+func (h *Handler) playlist(a *answer, s *record.Snapshot, t target, render func([]byte, *record.Snapshot, *lineup) []byte) {
+	p, ok := parsePart(a.r.URL.Query())
+	if !ok {
+		a.problem(http.StatusBadRequest, fault.Invalid, "from, to and until of a playlist are numbers that the playlist of playlists gives. Ask that one, with start and end.")
+		return
+	}
+	s = p.of(s)
+	r, _ := s.Rendition(t.rendition)
+	l := lineupOf(s, r)
+	if l.len() == 0 {
 		empty(a, s)
 		return
 	}
-	zip, form := reply.AcceptsGzip(a.r.Header.Get("Accept-Encoding")), name
+	zip, form := reply.AcceptsGzip(a.r.Header.Get("Accept-Encoding")), t.file+p.query()
 	if zip {
 		form += ".gz"
 	}
 	v, _ := h.cache.get(key{s.ID, r.Name, form}, stampOf(s), func() (any, int64, error) {
 		const each = 48 // bytes of a segment in a playlist
-		text := render(make([]byte, 0, 1024+each*len(r.Segments)), s, r)
+		text := render(make([]byte, 0, 1024+each*l.len()), s, &l)
 		if zip {
 			text = compress(text)
 		}
@@ -195,7 +209,7 @@ func (h *Handler) resource(a *answer, s *record.Snapshot, r *record.Rendition, n
 		return
 	}
 	ctx := a.r.Context()
-	body, err := h.lib.Open(ctx, s.ID, r.Name, name, start, length)
+	body, err := h.lib.Open(ctx, holder(s, seg), r.Name, name, start, length)
 	if err != nil {
 		h.missing(a, s, r, name, err)
 		return
@@ -207,6 +221,14 @@ func (h *Handler) resource(a *answer, s *record.Snapshot, r *record.Rendition, n
 		// What was promised cannot be sent. net/http closes the connection, by which the
 		// viewer sees that it has not all.
 	}
+}
+
+// holder is the asset that a segment's object lies in.
+func holder(s *record.Snapshot, seg *record.Segment) string {
+	if seg.Asset != "" {
+		return seg.Asset
+	}
+	return s.ID
 }
 
 // left reports whether sending ended because the viewer has left, or took too long.

@@ -113,6 +113,20 @@ func add(r *record.Rendition, n int, length time.Duration, edit ...func(i int, s
 	return r
 }
 
+// rung is a smaller picture that was made while somebody watched it: between pairs of indexes
+// of n segments that last 2 s. It has no segments before and after, and gaps between.
+func rung(n int, pairs ...int) *record.Rendition {
+	r := add(rendition("480p", video(854, 480, "avc1.64001e")), n, 2*time.Second, func(i int, s *record.Segment) {
+		s.Gap = true
+		for j := 0; j < len(pairs); j += 2 {
+			s.Gap = s.Gap && (i < pairs[j] || i >= pairs[j+1])
+		}
+		s.Size /= 4
+	})
+	r.Segments = r.Segments[pairs[0]:pairs[len(pairs)-1]]
+	return r
+}
+
 func snapshot(state record.State, list ...*record.Rendition) *record.Snapshot {
 	s := &record.Snapshot{ID: assetID, State: state, Began: began, TargetDuration: 3, Renditions: list}
 	for _, r := range list {
