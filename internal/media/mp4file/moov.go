@@ -55,6 +55,9 @@ func (f *File) writeHead(traks []*trak, payload int64) {
 		w.scale = max(w.scale, t.timescale)
 		sound = sound && t.track.Kind() == media.Audio
 		size += int64(len(t.init)+len(t.name)+len(t.durations)+len(t.offsets)+len(t.sizes)+len(t.syncs)) + int64(20*len(t.chunks)) + 1024
+		for _, e := range t.entries {
+			size += int64(len(e.sample))
+		}
 	}
 	for _, t := range traks {
 		w.zero = min(w.zero, w.rescale(t, t.presented))
@@ -155,7 +158,7 @@ func (w *headWriter) trak(t *trak, id uint32, enabled bool) {
 				for _, kind := range []string{"vmhd", "smhd", "dinf"} {
 					w.b = append(w.b, find(minf, kind).whole...)
 				}
-				w.stbl(t, find(minf, "stbl", "stsd").whole)
+				w.stbl(t)
 			})
 		})
 	})
@@ -197,7 +200,7 @@ func (w *headWriter) edits(t *trak) {
 	})
 }
 
-func (w *headWriter) stbl(t *trak, stsd []byte) {
+func (w *headWriter) stbl(t *trak) {
 	table := func(kind string, entry int, entries []byte) {
 		w.box(kind, func() {
 			w.u32(0, uint32(len(entries)/entry))
@@ -205,7 +208,12 @@ func (w *headWriter) stbl(t *trak, stsd []byte) {
 		})
 	}
 	w.box("stbl", func() {
-		w.b = append(w.b, stsd...)
+		w.box("stsd", func() {
+			w.u32(0, uint32(len(t.entries)))
+			for _, e := range t.entries {
+				w.b = append(w.b, e.sample...)
+			}
+		})
 		table("stts", 8, t.durations)
 		if len(t.offsets) > 0 {
 			table("ctts", 8, t.offsets)
@@ -215,9 +223,9 @@ func (w *headWriter) stbl(t *trak, stsd []byte) {
 		}
 		var runs []byte
 		for i, c := range t.chunks {
-			if i == 0 || c.samples != t.chunks[i-1].samples {
+			if i == 0 || c.samples != t.chunks[i-1].samples || c.entry != t.chunks[i-1].entry {
 				runs = appendRun(runs, uint32(i+1), c.samples)
-				runs = binary.BigEndian.AppendUint32(runs, 1) // sample description
+				runs = binary.BigEndian.AppendUint32(runs, uint32(c.entry+1))
 			}
 		}
 		table("stsc", 12, runs)

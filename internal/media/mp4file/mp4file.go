@@ -50,8 +50,8 @@ type Segment struct {
 	BaseTime int64
 	// Size of the segment in bytes, for which Open is asked.
 	Size int64
-	// Track, if it is set, is what the segment was made with, and tells a change of
-	// parameters: New refuses a segment that needs another initialization than its track.
+	// Track, if it is set, is what the segment was made with: another one than that of its
+	// track where the encoder changed its parameters.
 	Track *media.Track
 }
 
@@ -83,15 +83,16 @@ type File struct {
 type chunk struct {
 	at             int64 // in the file's payload, and later in the file
 	track, segment int32
+	prefix         []byte // of its sync samples
 }
 
 // New computes the file of some tracks. A track without media is left out. The first track
 // of pictures and the first of sound are the ones that players begin with.
 //
 // It fails with fault.Invalid where a table is damaged, a segment begins more than a second
-// before the one in front of it ends, or the parameters of a track change, which players do
-// not follow within one file; with fault.NotFound where there is no media at all; with
-// fault.TooLarge over a bound; and as fmp4.Init does.
+// before the one in front of it ends, or a track changes its codec or sample rate, which
+// players do not follow within one file; with fault.NotFound where there is no media at all;
+// with fault.TooLarge over a bound; and as fmp4.Init does.
 func New(tracks []Track, open Open) (*File, error) {
 	f := &File{open: open, tracks: tracks}
 	if len(tracks) > maxTracks {
@@ -143,7 +144,7 @@ func (f *File) interleave(traks []*trak) (payload int64) {
 	for i, p := range order {
 		c := &p.t.chunks[p.n]
 		c.at = payload
-		f.chunks[i] = chunk{at: payload, track: int32(p.t.index), segment: int32(c.segment)}
+		f.chunks[i] = chunk{at: payload, track: int32(p.t.index), segment: int32(c.segment), prefix: p.t.entries[c.entry].prefix}
 		payload += c.size
 	}
 	return payload
@@ -183,63 +184,6 @@ func (f *File) CopyRange(ctx context.Context, w io.Writer, offset, length int64)
 		offset = min(end, last)
 	}
 	return nil
-}
-
-// copyChunk copies the bytes [from, to) of a segment's payload: headers that lie between
-// are read and left out, which is cheaper than another request.
-func (f *File) copyChunk(ctx context.Context, w io.Writer, c chunk, from, to int64) (err error) {
-	if from >= to {
-		return nil
-	}
-	seg := &f.tracks[c.track].Segments[c.segment]
-	extents, _, err := seg.Table.extents(seg.Size)
-	if err != nil {
-		return f.damaged(c, err)
-	}
-	var need []extent
-	pos := int64(0)
-	for _, e := range extents {
-		lo, hi := max(from-pos, 0), min(to-pos, e.size)
-		if lo < hi {
-			need = append(need, extent{from: e.from + lo, size: hi - lo})
-		}
-		pos += e.size
-	}
-	if len(need) == 0 {
-		return f.damaged(c, errTable)
-	}
-	at := need[0].from
-	tail := need[len(need)-1]
-	r, err := f.open(ctx, int(c.track), int(c.segment), at, tail.from+tail.size-at)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if e := r.Close(); err == nil {
-			err = e
-		}
-	}()
-	for _, e := range need {
-		if err := f.copyExactly(io.Discard, r, e.from-at, c); err != nil {
-			return err
-		}
-		if err := f.copyExactly(w, r, e.size, c); err != nil {
-			return err
-		}
-		at = e.from + e.size
-	}
-	return nil
-}
-
-func (f *File) copyExactly(w io.Writer, r io.Reader, n int64, c chunk) error {
-	if n == 0 {
-		return nil
-	}
-	copied, err := io.CopyN(w, r, n)
-	if err == io.EOF && copied < n { //nolint:errorlint // CopyN says it so
-		return f.damaged(c, io.ErrUnexpectedEOF)
-	}
-	return err
 }
 
 func (f *File) damaged(c chunk, err error) error {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"strings"
 	"testing"
 	"time"
 
@@ -63,21 +62,6 @@ func TestOverlap(t *testing.T) {
 	r.tracks[0].Segments[1].BaseTime = -9000
 	if _, err := New(r.tracks, r.open); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a segment 2 s too early: %v", err)
-	}
-}
-
-func TestChangeOfParametersIsRefused(t *testing.T) {
-	r := record(t, generate(mediatest.Options{NoAudio: true, Duration: 6 * time.Second}), 2*time.Second, 9)
-	same := *r.tracks[0].Track
-	same.Version = 3
-	r.tracks[0].Segments[1].Track = &same
-	if _, err := New(r.tracks, r.open); err != nil {
-		t.Errorf("another version with the same parameters: %v", err)
-	}
-	r.tracks[0].Segments[2].Track = mediatest.NewGenerator(mediatest.Options{NoAudio: true, Width: 640, Height: 360}).Tracks()[0]
-	_, err := New(r.tracks, r.open)
-	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "H.264 of 1280x720 to H.264 of 640x360) after 4s") {
-		t.Errorf("%v", err)
 	}
 }
 

@@ -1,7 +1,7 @@
 package mp4file
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -9,7 +9,6 @@ import (
 
 	"onair/internal/fault"
 	"onair/internal/media"
-	"onair/internal/media/fmp4"
 )
 
 // trak is what the header says of one track. Times are in ticks of its timescale.
@@ -20,6 +19,7 @@ type trak struct {
 	init      []byte // the moov of its initialization section
 	timescale int64
 
+	entries []entry
 	chunks  []trackChunk
 	samples int
 
@@ -42,8 +42,9 @@ type trak struct {
 type trackChunk struct {
 	segment int
 	samples uint32
+	entry   int   // its sample entry
 	start   int64 // its decode time
-	size    int64 // of its payload
+	size    int64 // of its payload, as it is in the file
 	at      int64 // in the file's payload
 }
 
@@ -53,14 +54,11 @@ const maxOverlap = time.Second
 
 func newTrak(in *Track, index, room int) (*trak, error) {
 	t := &trak{index: index, track: in.Track, name: in.Name, timescale: int64(in.Track.Timescale), allSync: true}
-	init, err := fmp4.Init(in.Track)
+	of, err := t.describe(in)
 	if err != nil {
 		return nil, err
 	}
-	t.init = find(init, "moov").body
-	if err := t.sameParameters(in, init); err != nil {
-		return nil, err
-	}
+	t.init = find(t.entries[0].init, "moov").body
 	size := 0
 	for i := range in.Segments {
 		size += len(in.Segments[i].Table)
@@ -71,7 +69,7 @@ func newTrak(in *Track, index, room int) (*trak, error) {
 		if len(seg.Table) == 0 {
 			continue
 		}
-		if err := t.segment(seg, i, room); err != nil {
+		if err := t.segment(seg, i, of[cmp.Or(seg.Track, in.Track)], room); err != nil {
 			return nil, err
 		}
 	}
@@ -83,40 +81,8 @@ func (t *trak) invalid(segment int, cause, hint string) error {
 	return fault.New(fault.Invalid, "make an MP4 file", fmt.Sprintf("of track %q, segment %d", t.name, segment), cause, hint)
 }
 
-// sameParameters refuses a change within the track.
-func (t *trak) sameParameters(in *Track, init []byte) error {
-	last := in.Track
-	for i := range in.Segments {
-		seg := &in.Segments[i]
-		if seg.Track == nil || seg.Track == last || len(seg.Table) == 0 {
-			continue
-		}
-		last = seg.Track
-		other, err := fmp4.Init(last)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(other, init) {
-			at := in.Track.Duration(seg.BaseTime - in.Segments[0].BaseTime).Round(time.Second)
-			if seg.Track.Timescale != in.Track.Timescale {
-				at = seg.Track.Duration(seg.BaseTime) - in.Track.Duration(in.Segments[0].BaseTime)
-			}
-			return t.invalid(i, fmt.Sprintf("the encoder changed its parameters (%s to %s) after %v, and one MP4 file has the same from its start to its end",
-				describe(in.Track), describe(last), at.Round(time.Second)), "Play it over HLS or DASH, or download a rendition that did not change.")
-		}
-	}
-	return nil
-}
-
-func describe(t *media.Track) string {
-	if t.Kind() == media.Audio {
-		return fmt.Sprintf("%s of %d Hz with %d channels", t.Codec, t.SampleRate, t.Channels)
-	}
-	return fmt.Sprintf("%s of %dx%d", t.Codec, t.Width, t.Height)
-}
-
 // segment adds the samples of a segment.
-func (t *trak) segment(seg *Segment, index, room int) error {
+func (t *trak) segment(seg *Segment, index, entry, room int) error {
 	if seg.BaseTime < -maxTime || seg.BaseTime > maxTime {
 		return t.invalid(index, "its decode time is out of range", "")
 	}
@@ -135,7 +101,7 @@ func (t *trak) segment(seg *Segment, index, room int) error {
 		t.first, t.end, t.presented = seg.BaseTime, seg.BaseTime, math.MaxInt64
 		t.least, t.lastEnd = math.MaxInt32, math.MinInt64
 	}
-	t.chunks = append(t.chunks, trackChunk{segment: index, samples: uint32(r.left), start: seg.BaseTime, size: r.payload})
+	t.chunks = append(t.chunks, trackChunk{segment: index, samples: uint32(r.left), entry: entry, start: seg.BaseTime, size: r.payload})
 	late := media.Rescale(int64(maxOverlap), int64(time.Second), t.timescale)
 	at := seg.BaseTime // when the sample is decoded, as its segment says
 	for {
@@ -143,6 +109,11 @@ func (t *trak) segment(seg *Segment, index, room int) error {
 		if !ok {
 			break
 		}
+		before := s.size
+		if s, ok = t.entries[entry].prefixed(s); !ok {
+			return t.invalid(index, "a sample is too large", "")
+		}
+		t.chunks[len(t.chunks)-1].size += int64(s.size - before)
 		if !t.add(s, at, late) {
 			return t.invalid(index, fmt.Sprintf("it begins %v after the start of the file, too far from where the segment before it ends, which is after %v",
 				t.track.Duration(seg.BaseTime-t.first), t.track.Duration(t.end-t.first)), "")
