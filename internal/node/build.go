@@ -7,10 +7,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"onair/internal/clip"
 	"onair/internal/control/api"
 	"onair/internal/control/auth"
 	"onair/internal/control/doctor"
 	"onair/internal/control/golive"
+	"onair/internal/control/retention"
 	"onair/internal/control/steer"
 	"onair/internal/control/store"
 	"onair/internal/control/web"
@@ -26,6 +28,8 @@ import (
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
 	"onair/internal/record"
+	"onair/internal/record/bucket"
+	"onair/internal/record/spool"
 	"onair/internal/slate"
 	"onair/internal/transcode"
 	"onair/internal/wire/guard"
@@ -92,9 +96,12 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	n.broadcasts.settle(ctx)
 	crowds := audience.New(cfg.HLS.Audience())
 	viewers := hls.NewHandler(cfg.HLS, n.pack, directory{gate}, n.transcode, crowds, n.log, reg)
-	manifests := dash.NewHandler(cfg.DASH, n.pack, gate, n.transcode, crowds, n.log, reg)
+	manifests := dash.NewHandler(cfg.DASH, n.pack, directory{gate}, n.transcode, crowds, n.log, reg)
 	viewers.SetOthers(replay.NewHandler(cfg.Replay, recordings{n.library}, n.assetOf, n.log, reg))
+	viewers.SetPast(replay.NewPast(cfg.Replay, recordings{n.library}, n.broadcasts.replays.active, reg))
+	manifests.SetOthers(replay.NewDASH(cfg.Replay, recordings{n.library}, n.assetOf, n.log, reg))
 	pictures := images.NewHandler(cfg.Images, n.pack, gate, n.tools, n.log, reg)
+	pictures.SetRecordings(recordings{n.library}, n.assetOf, n.broadcasts.replays.active)
 	viewers.SetPictures(illustrated{pictures, n.tools})
 	manifests.SetPictures(illustrated{pictures, n.tools})
 
@@ -111,6 +118,8 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		return err
 	}
 	encoding := encoding{cfg.Transcode, n.transcode, n.tools}
+	kept := assets{n.library, n.broadcasts.replays}
+	n.retention = retention.New(retention.Assets{Store: n.store, Recordings: kept, Forget: n.auth.Forget, Bus: n.bus}, n.log, reg)
 	control, err := api.New(api.Deps{
 		Store: n.store, Auth: n.auth, Streams: watched, Bus: n.bus, Log: n.log, Registerer: reg,
 		Version: version, PublicURL: cfg.PublicURL, TrustedProxies: proxies,
@@ -118,7 +127,8 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		WHIP: n.rtc.Addr() != nil, GoLive: n.rtmp.Addr() != nil || n.rtmp.AddrTLS() != nil,
 		Doctor: n.doctor, Targets: restreams{n.restream}, Pulls: pulls{n.pull}, Ingests: publishers,
 		WHEP: n.rtc.Addr() != nil, DASH: true, Images: true, RealtimeViewers: cfg.Steer.Viewers, Steer: steerer{n.steer},
-		Assets:      assets{n.library},
+		Assets:      kept,
+		Clips:       clips{n.clips, recordings{n.library}},
 		CheckLadder: encoding.check, Ladder: encoding, Encoding: encoding,
 	})
 	if err != nil {
@@ -146,13 +156,28 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	return nil
 }
 
-// buildRecording opens the folder of recordings and reads what is in it.
+// buildRecording opens the folder of recordings, and the bucket behind it, and reads what is
+// in them.
 func (n *Node) buildRecording(ctx context.Context, cfg Config, reg prometheus.Registerer) (err error) {
 	if n.folder, err = record.NewFolder(cfg.recordings()); err != nil {
 		return err
 	}
-	n.library = record.New(cfg.Record, n.folder, n.folder, n.bus, n.log, reg)
-	n.broadcasts = &broadcasts{n.store, n.library, n.pack, n.hub, n.log}
+	var storage interface {
+		record.Storage
+		record.Journals
+	} = n.folder
+	if cfg.Bucket.Enabled() {
+		if n.bucket, err = bucket.New(cfg.Bucket, n.log); err != nil {
+			return err
+		}
+		if n.spool, err = spool.New(cfg.Spool, n.folder, n.bucket, n.bus, n.log, reg); err != nil {
+			return err
+		}
+		storage = n.spool
+	}
+	n.library = record.New(cfg.Record, storage, storage, n.bus, n.log, reg)
+	n.broadcasts = &broadcasts{n.store, n.library, n.pack, n.hub, n.log, &replays{store: n.store}}
+	n.clips = clip.New(cfg.Clip, n.library, n.tools, n.broadcasts.clipped, n.bus, n.log, reg)
 	return n.library.Load(ctx)
 }
 

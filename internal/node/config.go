@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"onair/internal/clip"
 	"onair/internal/control/api"
 	"onair/internal/control/doctor"
 	"onair/internal/control/steer"
@@ -26,6 +27,8 @@ import (
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
 	"onair/internal/record"
+	"onair/internal/record/bucket"
+	"onair/internal/record/spool"
 	"onair/internal/slate"
 	"onair/internal/transcode"
 	"onair/internal/wire/rtc"
@@ -70,7 +73,10 @@ type Config struct {
 	FFmpeg    ffmpeg.Config       `embed:""`
 	Restream  play.RestreamConfig `embed:""`
 	Record    record.Config       `embed:""`
+	Bucket    bucket.Config       `embed:""`
+	Spool     spool.Config        `embed:""`
 	Replay    replay.Config       `embed:""`
+	Clip      clip.Config         `embed:""`
 }
 
 // DefaultConfig returns the defaults of every part.
@@ -100,7 +106,10 @@ func DefaultConfig() Config {
 		FFmpeg:             ffmpeg.DefaultConfig(),
 		Restream:           play.DefaultRestreamConfig(),
 		Record:             record.DefaultConfig(),
+		Bucket:             bucket.DefaultConfig(),
+		Spool:              spool.DefaultConfig(),
 		Replay:             replay.DefaultConfig(),
+		Clip:               clip.DefaultConfig(),
 	}
 }
 
@@ -109,7 +118,8 @@ func (c Config) Validate() error {
 	return errors.Join(c.validateOwn(), c.TLS.Validate(), c.storeConfig().Validate(), c.RTMP.Validate(), c.SRT.Validate(), c.RTC.Validate(),
 		c.Ingest.Validate(), c.Pull.Validate(), c.API.Validate(), c.Doctor.Validate(), c.Hub.Validate(),
 		c.Pack.Validate(), c.HLS.Validate(), c.DASH.Validate(), c.Images.Validate(), c.Play.Validate(), c.Realtime.Validate(), c.Steer.Validate(),
-		c.Transcode.Validate(), c.FFmpeg.Validate(), c.Restream.Validate(), c.Record.Validate(), c.Replay.Validate())
+		c.Transcode.Validate(), c.FFmpeg.Validate(), c.Restream.Validate(), c.Record.Validate(),
+		c.Bucket.Validate(), c.Spool.Validate(), c.Replay.Validate(), c.Clip.Validate())
 }
 
 func (c Config) validateOwn() error {

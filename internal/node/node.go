@@ -12,8 +12,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"onair/internal/clip"
 	"onair/internal/control/auth"
 	"onair/internal/control/doctor"
+	"onair/internal/control/retention"
 	"onair/internal/control/steer"
 	"onair/internal/control/store"
 	"onair/internal/deliver/pack"
@@ -25,6 +27,8 @@ import (
 	"onair/internal/ingest"
 	"onair/internal/ingest/pull"
 	"onair/internal/record"
+	"onair/internal/record/bucket"
+	"onair/internal/record/spool"
 	"onair/internal/transcode"
 	"onair/internal/wire/rtc"
 	"onair/internal/wire/rtmp"
@@ -48,7 +52,11 @@ type Node struct {
 	pull       *pull.Puller
 	pack       *pack.Packer
 	folder     *record.Folder
+	bucket     *bucket.Bucket // nil: recordings stay in the folder
+	spool      *spool.Spool   // nil as bucket
 	library    *record.Library
+	clips      *clip.Maker
+	retention  *retention.Keeper
 	broadcasts *broadcasts
 	doctor     *doctor.Doctor
 	rtmp       *rtmp.Server
@@ -127,6 +135,11 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.pull.Run(publishers) })
 	g.Go(func() error { return n.pack.Run(packagers) })
 	g.Go(func() error { return n.broadcasts.run(packagers) })
+	g.Go(func() error { return n.clips.Run(publishers) })
+	g.Go(func() error { return n.retention.Run(publishers) })
+	if n.spool != nil {
+		g.Go(func() error { return n.spool.Run(packagers) })
+	}
 	connections := n.listener
 	if n.short != nil {
 		connections = n.short.Rest()
@@ -186,6 +199,9 @@ func (n *Node) Close() {
 	}
 	if n.listener != nil {
 		n.listener.Close()
+	}
+	if n.bucket != nil {
+		n.bucket.Close()
 	}
 	if n.folder != nil {
 		_ = n.folder.Close() // its files are synced

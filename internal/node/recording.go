@@ -24,6 +24,7 @@ type broadcasts struct {
 	pack    *pack.Packer
 	hub     *hub.Hub
 	log     *slog.Logger
+	replays *replays
 }
 
 // recordTime is how long a stop waits for the last segments of recordings to be stored. What
@@ -49,7 +50,11 @@ func (b *broadcasts) settle(ctx context.Context) {
 	}
 	for _, a := range page {
 		if _, ok := b.library.Asset(a.ID); !ok {
-			b.keep(ctx, a.ID, store.Recorded{Status: store.AssetErrored, Error: "The server was killed, and what it had recorded is not in its folder."})
+			why := "The server was killed, and what it had recorded is not in its folder."
+			if a.Clip.Of != "" {
+				why = "The server was stopped before the clip was made. Make it again."
+			}
+			b.keep(ctx, a.ID, store.Recorded{Status: store.AssetErrored, Error: why})
 		}
 	}
 }
@@ -102,9 +107,9 @@ func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
 		return
 	}
 	id, resumed := b.library.Resume(s.Name(), s)
+	stream, err := b.store.LiveStream(ctx, s.Name())
 	if !resumed {
 		b.settleStream(ctx, s.Name())
-		stream, err := b.store.LiveStream(ctx, s.Name())
 		if err != nil || !stream.Record || len(s.Renditions()) == 0 {
 			return
 		}
@@ -115,7 +120,8 @@ func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
 		}
 		id = asset.ID
 	}
-	err := b.library.Record(ctx, id, s.Name(), s)
+	b.replays.set(s.Name(), id, stream.DVR)
+	err = b.library.Record(ctx, id, s.Name(), s)
 	if ctx.Err() != nil {
 		return // the next start ends it
 	}
@@ -167,20 +173,11 @@ func recordedOf(s *record.Snapshot) store.Recorded {
 	return out
 }
 
-// recordings plugs the library into the API and into replay.
-type recordings struct{ *record.Library }
-
-// Snapshot implements replay.Library.
-func (r recordings) Snapshot(id string) (*record.Snapshot, bool) {
-	asset, ok := r.Asset(id)
-	if !ok {
-		return nil, false
-	}
-	return asset.Snapshot(), true
-}
-
 // assets plugs the library into the API.
-type assets struct{ library *record.Library }
+type assets struct {
+	library *record.Library
+	replays *replays
+}
 
 // Snapshot implements api.Assets.
 func (a assets) Snapshot(id string) (store.Recorded, bool) {
@@ -196,10 +193,12 @@ func (a assets) Delete(ctx context.Context, id string) error {
 	if err := a.library.Delete(ctx, id); !fault.Is(err, fault.NotFound) {
 		return err
 	}
+	a.replays.forget(id)
 	return nil
 }
 
-// downloads says who may have the files of recordings: the administrator.
+// downloads says who may have the files of recordings: the administrator, and of what may be
+// downloaded by anybody everybody.
 type downloads struct {
 	control *api.API
 	store   *store.Store
@@ -207,23 +206,17 @@ type downloads struct {
 
 // admit implements replay.Admit.
 func (d downloads) admit(r *http.Request, id string) (title string, err error) {
+	asset, missing := d.store.Asset(r.Context(), id)
+	if missing == nil && asset.PublicDownload {
+		return asset.Title, nil
+	}
 	if err := d.control.AdmitAdmin(r); err != nil {
 		return "", err
 	}
-	asset, err := d.store.Asset(r.Context(), id)
-	return asset.Title, err
+	return asset.Title, missing
 }
 
-// assetOf returns the asset that may be watched under a playback id.
-func (n *Node) assetOf(ctx context.Context, playbackID string) (string, error) {
-	w, err := n.auth.Watch(ctx, playbackID)
-	if err == nil && w.AssetID == "" {
-		err = fault.New(fault.NotFound, "watch", playbackID, "it is the id of a live stream, not of a recording", "")
-	}
-	return w.AssetID, err
-}
-
-// directory is gate for HLS, which leaves recordings to another handler.
+// directory is gate for HLS and DASH, which leave recordings to another handler.
 type directory struct{ gate }
 
 // StreamOf implements hls.Directory.

@@ -114,3 +114,17 @@ func (b *toolbox) Picture(ctx context.Context, t *media.Track, units []*media.Pa
 	}
 	return b.tool.Picture(ctx, t, units, o)
 }
+
+// Recode implements clip.Tool.
+func (b *toolbox) Recode(ctx context.Context, t *media.Track, units []*media.Packet, from, to int64) ([]*media.Packet, error) {
+	b.want()
+	select {
+	case <-b.found:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if b.tool == nil {
+		return nil, b.err
+	}
+	return b.tool.Recode(ctx, t, units, from, to)
+}

@@ -1,0 +1,98 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"onair/internal/control/store"
+	"onair/internal/fault"
+	"onair/internal/record"
+)
+
+// replays knows which recording stands behind the playback ids of live streams: that of the
+// broadcast on the air, or of the last one.
+type replays struct {
+	store *store.Store
+
+	mu sync.RWMutex
+	of map[string]replayed // by live stream, of those recorded since the start
+}
+
+// replayed is what a live stream is being recorded as, or was last.
+type replayed struct {
+	asset string
+	dvr   time.Duration // as store.LiveStream.DVR
+}
+
+// set says what a live stream is being recorded as.
+func (r *replays) set(streamID, asset string, dvr time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of == nil {
+		r.of = map[string]replayed{}
+	}
+	r.of[streamID] = replayed{asset, dvr}
+}
+
+// forget says that an asset is deleted.
+func (r *replays) forget(asset string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for stream, is := range r.of {
+		if is.asset == asset {
+			delete(r.of, stream)
+		}
+	}
+}
+
+// active implements replay.Active and images.Active.
+func (r *replays) active(streamID string) (asset string, window time.Duration, ok bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	is := r.of[streamID]
+	return is.asset, is.dvr, is.dvr != 0
+}
+
+// last returns the asset of a live stream's newest broadcast that was recorded.
+func (r *replays) last(ctx context.Context, streamID string) (string, error) {
+	r.mu.RLock()
+	is, ok := r.of[streamID]
+	r.mu.RUnlock()
+	if ok {
+		return is.asset, nil
+	}
+	const looked = 20 // at the newest: clips are among them
+	newest, _, err := r.store.Assets(ctx, store.AssetFilter{LiveStreamID: streamID}, looked, "")
+	if err != nil {
+		return "", err
+	}
+	for _, a := range newest {
+		if a.Clip.Of == "" {
+			return a.ID, nil
+		}
+	}
+	return "", fault.New(fault.NotFound, "watch", streamID, "nothing of the live stream is recorded", "Set record to true before it goes live.")
+}
+
+// assetOf implements replay.Directory: of a live stream's playback id it is the recording of
+// its broadcast.
+func (n *Node) assetOf(ctx context.Context, playbackID string) (string, error) {
+	w, err := n.auth.Watch(ctx, playbackID)
+	if err != nil || w.AssetID != "" {
+		return w.AssetID, err
+	}
+	return n.broadcasts.replays.last(ctx, w.StreamID)
+}
+
+// recordings plugs the library into replay and images.
+type recordings struct{ *record.Library }
+
+// Snapshot implements replay.Library and images.Recordings.
+func (r recordings) Snapshot(id string) (*record.Snapshot, bool) {
+	asset, ok := r.Asset(id)
+	if !ok {
+		return nil, false
+	}
+	return asset.Snapshot(), true
+}
