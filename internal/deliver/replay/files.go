@@ -206,33 +206,39 @@ func (f *Files) file(ctx context.Context, s *record.Snapshot, chosen []*record.R
 	return v.(built), err
 }
 
+// place is where a segment of a file lies.
+type place struct{ asset, rendition, name string }
+
 // build computes a file. cost is about how much memory it takes, in bytes.
 func (f *Files) build(ctx context.Context, s *record.Snapshot, chosen []*record.Rendition) (file *mp4file.File, cost int64, err error) {
 	tracks := make([]mp4file.Track, 0, len(chosen))
-	names := make([][]string, len(chosen)) // of the segments of each
+	places := make([][]place, len(chosen)) // of the segments of each
 	for i, r := range chosen {
-		tables, err := f.lib.Tables(ctx, s.ID, r.Name)
-		if err != nil {
-			return nil, 0, err
-		}
 		t := mp4file.Track{Name: r.Name}
-		for _, table := range tables {
-			at := table.Sequence - r.Segments[0].Sequence
-			if at < 0 || at >= int64(len(r.Segments)) {
-				continue // it came after the snapshot
+		read := map[*record.Rendition]map[int64]record.Table{}
+		for _, item := range content(s, r) {
+			tables, ok := read[item.of]
+			if !ok {
+				if tables, err = f.tables(ctx, s.ID, item.of); err != nil {
+					return nil, 0, err
+				}
+				read[item.of] = tables
 			}
-			seg := &r.Segments[at]
-			if seg.Init < 0 || int(seg.Init) >= len(r.Inits) {
-				return nil, 0, fault.New(fault.Internal, "download", seg.Name, "the index names no initialization section of a segment", "")
+			table, ok := tables[item.Sequence]
+			if !ok {
+				continue
 			}
-			track := r.Inits[seg.Init].Track
+			init := item.init()
+			if init == nil {
+				return nil, 0, fault.New(fault.Internal, "download", item.Name, "the index names no initialization section of a segment", "")
+			}
 			if t.Track == nil {
-				t.Track = track
+				t.Track = init.Track
 			}
-			t.Segments = append(t.Segments, mp4file.Segment{Table: mp4file.Table(table.Data), BaseTime: table.BaseTime, Size: table.Size, Track: track})
-			names[i] = append(names[i], seg.Name)
+			t.Segments = append(t.Segments, mp4file.Segment{Table: mp4file.Table(table.Data), BaseTime: table.BaseTime, Size: table.Size, Track: init.Track})
+			places[i] = append(places[i], place{holder(s, &item.Segment), item.of.Name, item.Name})
 			// A sample has 2 to 4 bytes of a table and up to 20 in the head.
-			const headOfTable, eachSegment = 8, 128
+			const headOfTable, eachSegment = 8, 160
 			cost += headOfTable*int64(len(table.Data)) + eachSegment
 		}
 		if t.Track == nil {
@@ -241,9 +247,39 @@ func (f *Files) build(ctx context.Context, s *record.Snapshot, chosen []*record.
 		tracks = append(tracks, t)
 	}
 	file, err = mp4file.New(tracks, func(ctx context.Context, track, segment int, offset, length int64) (io.ReadCloser, error) {
-		return f.lib.Open(ctx, s.ID, chosen[track].Name, names[track][segment], offset, length)
+		p := &places[track][segment]
+		return f.lib.Open(ctx, p.asset, p.rendition, p.name, offset, length)
 	})
 	return file, cost, err
+}
+
+// content is what a file has of a rendition: what its playlist lists, of pictures the
+// source's where it has holes itself.
+func content(s *record.Snapshot, r *record.Rendition) []item {
+	l := lineupOf(s, r)
+	if r.Kind == media.Audio || l.source != nil && l.source.Inits[0].Track.Timescale != r.Inits[0].Track.Timescale {
+		l.source = nil
+	}
+	items := make([]item, 0, l.len())
+	for n := l.first; n <= l.last; n++ {
+		if i := l.at(n); !i.Gap {
+			items = append(items, i)
+		}
+	}
+	return items
+}
+
+// tables are the sample tables of a rendition by their segments' numbers.
+func (f *Files) tables(ctx context.Context, asset string, r *record.Rendition) (map[int64]record.Table, error) {
+	list, err := f.lib.Tables(ctx, asset, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	tables := make(map[int64]record.Table, len(list))
+	for _, t := range list {
+		tables[t.Sequence] = t
+	}
+	return tables, nil
 }
 
 func (f *Files) send(a *answer, s *record.Snapshot, file built, ext, title string) {

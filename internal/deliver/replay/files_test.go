@@ -213,30 +213,6 @@ func TestFilesAreRefusedWithTheReason(t *testing.T) {
 	}
 }
 
-// What the encoder changed is in the file, too.
-func TestAFileWithAChangeOfParameters(t *testing.T) {
-	s, f, _ := newShelf(t)
-	changed := *s.s.Renditions[0]
-	other := *changed.Inits[0].Track
-	other.Width, other.Height, other.Config = 1920, 1080, append([]byte{1, 0x64, 0, 0x28}, avc[4:]...)
-	changed.Inits = append(changed.Inits[:1:1], &record.Init{Name: "i2.mp4", Track: &other})
-	changed.Segments = append([]record.Segment(nil), changed.Segments...)
-	changed.Segments[5].Init = 1
-	s.s = snapshot(record.Ready, &changed, s.s.Renditions[1])
-	w := download(t, f, files+"download.mp4")
-	whole := w.Body.Bytes()
-	if w.Code != 200 || w.Header().Get("Content-Length") != fmt.Sprint(len(whole)) || bytes.Count(whole, []byte("avc1")) != 2 {
-		t.Errorf("%d %v", w.Code, w.Header())
-	}
-	// Before each key frame there is what it needs.
-	for _, first := range []string{"v0 0 0", "v0 5 0"} {
-		set := avc[len(avc)-4:] // the end of the last one
-		if !bytes.Contains(whole, append(set[:len(set):len(set)], first...)) {
-			t.Errorf("no parameter sets before %q", first)
-		}
-	}
-}
-
 // A segment that is missing ends the download early, and the client sees it.
 func TestAFileWithoutASegmentIsNotTakenForWhole(t *testing.T) {
 	s, f, reg := newShelf(t)
