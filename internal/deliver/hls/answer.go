@@ -76,11 +76,13 @@ func (a *Answer) startTimer(d time.Duration) <-chan time.Time {
 	return a.timer.C
 }
 
-// set puts a body of one piece.
+// set puts a body.
 func (a *Answer) set(k kind, status int, b *body) {
 	a.kind, a.Status = k, status
-	a.single[0] = b.bytes
-	a.Body = a.single[:]
+	if a.Body = b.pieces; b.pieces == nil {
+		a.single[0] = b.bytes
+		a.Body = a.single[:]
+	}
 	a.header[lengthField] = b.length
 }
 

@@ -276,7 +276,7 @@ func TestHintDiesAtABorder(t *testing.T) {
 		other := newSource(t, mediatest.Options{Width: 320, Height: 180, Offset: 16 * time.Second, Start: time.Now().Add(-16 * time.Second)})
 		r.write(other.take(50*time.Millisecond), func() {
 			if now := r.rendition("v0").Snapshot(); now != snap {
-				after = string(playlist(r.stream(), r.rendition("v0"), now, 0, false).bytes)
+				after = string(new(Handler).playlist(r.stream(), r.rendition("v0"), now, 0, false).bytes)
 			}
 		})
 		if w := answered(hinted); w == nil || w.Code != 200 && w.Code != 404 {

@@ -137,7 +137,7 @@ func (h *Handler) find(ctx context.Context, req Request, a *Answer) bool {
 	}
 	s, ok := h.packer.Stream(id)
 	if !ok {
-		return a.problem(problemIdle)
+		return h.gone(a, id, t)
 	}
 	switch {
 	case t.session == "":
@@ -267,7 +267,7 @@ func (h *Handler) media(ctx context.Context, req Request, a *Answer, s *pack.Str
 	if d.skip {
 		form = formDelta
 	}
-	return a.playlist(kindPlaylist, playlist(s, rend, snap, form, zip), zip, cache)
+	return a.playlist(kindPlaylist, h.playlist(s, rend, snap, form, zip), zip, cache)
 }
 
 // tooFar reports whether a request asks for what is further in the future than a client
@@ -324,7 +324,7 @@ func (h *Handler) await(ctx context.Context, a *Answer, s *pack.Stream, r *pack.
 func (h *Handler) resource(ctx context.Context, req Request, a *Answer, s *pack.Stream, t target) bool {
 	rend, ok := s.Rendition(t.rendition)
 	if !ok {
-		return a.problem(problemResource)
+		return h.missing(a, s)
 	}
 	if rend.Derived() {
 		_ = h.ladder.Want(s.Name(), rend.Name()) // what is there is served, whoever refuses more
@@ -338,7 +338,7 @@ func (h *Handler) resource(ctx context.Context, req Request, a *Answer, s *pack.
 		}
 	}
 	if blob == nil {
-		return a.problem(problemResource)
+		return h.missing(a, s)
 	}
 	mime := typeVideo
 	if rend.Kind() == media.Audio {

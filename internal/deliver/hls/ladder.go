@@ -169,5 +169,5 @@ func (h *Handler) frames(ctx context.Context, req Request, a *Answer, s *pack.St
 		h.m.uncounted.Inc()
 	}
 	zip := reply.AcceptsGzip(req.AcceptEncoding)
-	return a.playlist(kindPlaylist, playlist(s, r, r.Snapshot(), formFrames, zip), zip, cacheRevalidate)
+	return a.playlist(kindPlaylist, h.playlist(s, r, r.Snapshot(), formFrames, zip), zip, cacheRevalidate)
 }

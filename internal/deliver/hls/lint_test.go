@@ -170,7 +170,7 @@ func (l *linter) check(s *pack.Stream) {
 	}
 	l.snap = snap
 	l.states++
-	text := string(playlist(s, l.r, snap, 0, false).bytes)
+	text := string(new(Handler).playlist(s, l.r, snap, 0, false).bytes)
 	now := parsePlaylist(l.t, text)
 	before := l.last
 	l.last = now
@@ -467,7 +467,7 @@ func (l *linter) availability(now, before *lintState) {
 
 // delta checks that a delta update and the playlist before give the full one.
 func (l *linter) delta(s *pack.Stream, now *lintState) {
-	text := string(playlist(s, l.r, l.snap, formDelta, false).bytes)
+	text := string(new(Handler).playlist(s, l.r, l.snap, formDelta, false).bytes)
 	if text == now.text {
 		return
 	}

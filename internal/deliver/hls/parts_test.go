@@ -27,7 +27,7 @@ func TestPartsAreListedLaterThanTheyBegin(t *testing.T) {
 							exact[part.Name] = part.Duration
 						}
 					}
-					list := parsePlaylist(t, string(playlist(r.stream(), rend, snap, 0, false).bytes))
+					list := parsePlaylist(t, string(new(Handler).playlist(r.stream(), rend, snap, 0, false).bytes))
 					compared := 0
 					for _, seg := range list.segments {
 						var begins, listed time.Duration

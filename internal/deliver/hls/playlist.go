@@ -8,21 +8,20 @@ import (
 	"onair/internal/media"
 )
 
-// appendPlaylist renders a rendition's playlist (RFC 8216bis, section 4). skip asks for
-// a delta update; it reports false, and appends nothing, if there is nothing to skip.
-func appendPlaylist(b []byte, s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, skip bool) ([]byte, bool) {
-	p := printer{
-		Printer: m3u8.Printer{B: b}, target: time.Duration(s.TargetDuration()) * time.Second, parts: r.PartTarget() > 0, picture: r.Kind() == media.Video,
-	}
-	skipped := 0
-	if skip {
-		if skipped = p.skippable(snap); skipped == 0 {
-			return b, false
-		}
-	}
+// appendPlaylist renders a rendition's playlist (RFC 8216bis, section 4) without the text of
+// its past, nil if it has none, which belongs at an index of what it returns. delta asks for
+// a delta update, which leaves the past out too; there must be something to skip.
+func appendPlaylist(b []byte, s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, past *m3u8.Past, delta bool) (text []byte, at int) {
+	p := newPrinter(b, s, r, past)
 	p.header(s, r, snap)
-	if skipped > 0 {
-		p.Text("#EXT-X-SKIP:SKIPPED-SEGMENTS=").Int(int64(skipped)).Text("\n")
+	skipped := 0
+	if delta {
+		skipped = p.skippable(snap)
+		p.Text("#EXT-X-SKIP:SKIPPED-SEGMENTS=").Int(int64(skipped + p.before())).Text("\n")
+	}
+	at = len(p.B)
+	if past != nil {
+		p.B = append(p.B, past.Recent...)
 	}
 	end := endOf(snap)
 	var init *pack.Init
@@ -48,7 +47,7 @@ func appendPlaylist(b []byte, s *pack.Stream, r *pack.Rendition, snap *pack.Snap
 		p.listParts(open)
 	}
 	p.footer(s, r, snap)
-	return p.B, true
+	return p.B, at
 }
 
 // printer appends text.
@@ -58,6 +57,32 @@ type printer struct {
 	parts  bool
 	// picture: parts are listed as a little longer than they are, see listParts.
 	picture bool
+	past    *m3u8.Past // nil: none
+}
+
+func newPrinter(b []byte, s *pack.Stream, r *pack.Rendition, past *m3u8.Past) printer {
+	return printer{
+		Printer: m3u8.Printer{B: b}, target: time.Duration(s.TargetDuration()) * time.Second,
+		parts: r.PartTarget() > 0, picture: r.Kind() == media.Video, past: past,
+	}
+}
+
+// skips tells whether there is something that a delta update leaves out.
+func skips(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, past *m3u8.Past) bool {
+	p := newPrinter(nil, s, r, past)
+	return p.deltas() && !snap.Ended && p.skippable(snap)+p.before() > 0
+}
+
+// deltas tells whether there are delta updates. Playlists without parts need none: they are
+// short, but for those with a past.
+func (p *printer) deltas() bool { return p.parts || p.past != nil }
+
+// before is how many segments of the past a delta update leaves out.
+func (p *printer) before() int {
+	if p.past == nil {
+		return 0
+	}
+	return p.past.Count
 }
 
 // unit is the last decimal of a duration that is printed.
@@ -65,7 +90,7 @@ const unit = m3u8.Unit
 
 func (p *printer) header(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot) {
 	version := "9" // EXT-X-SKIP
-	if !p.parts {
+	if !p.deltas() {
 		version = "6"
 	}
 	p.Text("#EXTM3U\n#EXT-X-VERSION:").Text(version).Text("\n#EXT-X-TARGETDURATION:").Int(int64(s.TargetDuration()))
@@ -74,8 +99,11 @@ func (p *printer) header(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot)
 	if p.picture {
 		longest += unit // as listParts lists them
 	}
+	if p.deltas() {
+		p.Text(",CAN-SKIP-UNTIL=").Seconds(p.skipUntil())
+	}
 	if p.parts {
-		p.Text(",CAN-SKIP-UNTIL=").Seconds(p.skipUntil()).Text(",PART-HOLD-BACK=").Seconds(max(s.PartHoldBack(), 3*longest))
+		p.Text(",PART-HOLD-BACK=").Seconds(max(s.PartHoldBack(), 3*longest))
 	}
 	p.Text(",HOLD-BACK=").Seconds(3 * p.target)
 	if p.parts {
@@ -85,9 +113,15 @@ func (p *printer) header(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot)
 	if len(snap.Segments) > 0 {
 		first = snap.Segments[0].Sequence
 	}
+	discontinuities, independent := snap.DiscontinuitySequence, snap.Independent
+	if p.past != nil {
+		first = p.past.First
+		discontinuities -= p.past.Discontinuities
+		independent = independent && p.past.Independent
+	}
 	p.Text("\n#EXT-X-MEDIA-SEQUENCE:").Int(max(first, 0))
-	p.Text("\n#EXT-X-DISCONTINUITY-SEQUENCE:").Int(int64(snap.DiscontinuitySequence)).Text("\n")
-	if snap.Independent {
+	p.Text("\n#EXT-X-DISCONTINUITY-SEQUENCE:").Int(int64(max(discontinuities, 0))).Text("\n")
+	if independent {
 		p.Text("#EXT-X-INDEPENDENT-SEGMENTS\n")
 	}
 	p.start(s, snap)
@@ -108,8 +142,11 @@ func (p *printer) start(s *pack.Stream, snap *pack.Snapshot) {
 	if fresh := afterGap(snap); fresh != nil && fresh.Start.After(end.Add(-back)) {
 		seg = fresh
 	}
-	if seg != nil {
+	switch {
+	case seg != nil:
 		p.Text("#EXT-X-START:TIME-OFFSET=-").Seconds(end.Sub(seg.Start)).Text("\n")
+	case p.past != nil:
+		p.Text("#EXT-X-START:TIME-OFFSET=-").Seconds(back).Text("\n")
 	}
 }
 
@@ -131,7 +168,7 @@ func (p *printer) skipUntil() time.Duration { return 6 * p.target }
 // skippable counts the segments that a delta update leaves out: those whose end is
 // further than CAN-SKIP-UNTIL from the end of the last segment (section 6.2.5.1).
 func (p *printer) skippable(snap *pack.Snapshot) int {
-	if !p.parts || snap.Ended {
+	if !p.deltas() || snap.Ended {
 		return 0
 	}
 	end := endOf(snap)

@@ -8,12 +8,14 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"onair/internal/deliver/m3u8"
 	"onair/internal/deliver/pack"
 )
 
-// body is a response's bytes with its length as a header value.
+// body is a response's bytes, in one piece or in several, with its length as a header value.
 type body struct {
 	bytes  []byte
+	pieces [][]byte // nil: bytes is all
 	length []string
 }
 
@@ -26,6 +28,9 @@ func newBody(b []byte) *body {
 type view struct {
 	mu    sync.Mutex
 	forms [8]atomic.Pointer[body]
+	// past is what the playlist lists before the snapshot; it is asked for once.
+	past  *m3u8.Past
+	asked bool
 }
 
 func newView(*pack.Snapshot) any { return new(view) }
@@ -37,7 +42,7 @@ const (
 )
 
 // playlist returns a form of the playlist of a snapshot.
-func playlist(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, form int, zip bool) *body {
+func (h *Handler) playlist(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, form int, zip bool) *body {
 	v := snap.View(newView).(*view)
 	if zip {
 		form |= formGzip
@@ -47,47 +52,38 @@ func playlist(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, form int, 
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	plain := v.forms[form&^formGzip].Load()
-	if plain == nil {
-		plain = v.render(s, r, snap, form&^formGzip)
+	if !v.asked {
+		v.asked, v.past = true, h.pastOf(s, r, snap)
 	}
-	if !zip {
-		return plain
-	}
+	return v.form(s, r, snap, form)
+}
+
+// form returns a form, which it makes if there is none. v.mu is held.
+func (v *view) form(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, form int) *body {
 	if b := v.forms[form].Load(); b != nil {
 		return b
 	}
-	b := newBody(compress(plain.bytes))
+	b := v.render(s, r, snap, form)
 	v.forms[form].Store(b)
 	return b
 }
 
-// render makes the plain form. A delta update that would skip nothing is the full
-// playlist.
+// render makes a form. A delta update that would skip nothing is the full playlist.
 func (v *view) render(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, form int) *body {
-	if form == formFrames {
-		b := newBody(appendFrames(make([]byte, 0, 2048), s, snap))
-		v.forms[formFrames].Store(b)
-		return b
+	if form&formDelta != 0 && !skips(s, r, snap, v.past) {
+		return v.form(s, r, snap, form&^formDelta)
 	}
-	skip := form == formDelta
-	if skip {
-		if text, ok := appendPlaylist(make([]byte, 0, 4096), s, r, snap, true); ok {
-			b := newBody(text)
-			v.forms[formDelta].Store(b)
-			return b
-		}
+	switch {
+	case v.past != nil && form&^formGzip == 0:
+		return v.withPast(s, r, snap, form == formGzip)
+	case form&formGzip != 0:
+		return newBody(compress(v.form(s, r, snap, form&^formGzip).bytes))
+	case form == formFrames:
+		return newBody(appendFrames(make([]byte, 0, 2048), s, snap))
+	default:
+		text, _ := appendPlaylist(make([]byte, 0, 4096), s, r, snap, v.past, form == formDelta)
+		return newBody(text)
 	}
-	full := v.forms[0].Load()
-	if full == nil {
-		text, _ := appendPlaylist(make([]byte, 0, 4096), s, r, snap, false)
-		full = newBody(text)
-		v.forms[0].Store(full)
-	}
-	if skip {
-		v.forms[formDelta].Store(full)
-	}
-	return full
 }
 
 // compress makes the gzip form. The stateless level keeps no tables between playlists;

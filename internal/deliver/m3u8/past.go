@@ -13,6 +13,8 @@ type Edge struct {
 	// complete segment ends on the wall clock.
 	Sequence   int64
 	Start, End time.Time
+	// Origin is the wall clock of media time 0, by which broadcasts are told apart.
+	Origin time.Time
 	// Keep is how much of the past, from its end back, is wanted as Past.Recent.
 	Keep time.Duration
 }
@@ -25,7 +27,9 @@ type Past struct {
 	// Discontinuities is how many EXT-X-DISCONTINUITY there are in all of it.
 	Discontinuities int
 	// Text lists the first Count segments, and Recent those after them.
-	Text   Text
+	Text   *Text
 	Count  int
 	Recent []byte
+	// Independent is set if each segment can be decoded without the others.
+	Independent bool
 }

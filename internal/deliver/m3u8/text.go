@@ -18,12 +18,11 @@ type Block struct {
 	sum      uint32 // CRC-32 of the text
 }
 
-// NewBlock compresses text, which takes about 4 ms for 100 KB.
+// NewBlock compresses text. Playlists are so regular that the stateless level, which takes no
+// memory and 0.1 ms for a block of 256 segments, loses little.
 func NewBlock(text []byte) Block {
 	var out bytes.Buffer
-	w, _ := flate.NewWriter(&out, flate.BestCompression) // the level is valid
-	_, _ = w.Write(text)                                 // into memory: cannot fail
-	_ = w.Flush()
+	_ = flate.StatelessDeflate(&out, text, false, nil) // into memory: cannot fail
 	return Block{deflated: bytes.Clone(out.Bytes()), size: len(text), sum: crc32.ChecksumIEEE(text)}
 }
 
@@ -41,8 +40,8 @@ type Text struct {
 }
 
 // Join makes one text of blocks, which it keeps.
-func Join(blocks []Block) Text {
-	t := Text{blocks: blocks}
+func Join(blocks []Block) *Text {
+	t := &Text{blocks: blocks}
 	for _, b := range blocks {
 		t.sum = joinSums(t.sum, b.sum, b.size)
 		t.size += b.size
@@ -50,8 +49,11 @@ func Join(blocks []Block) Text {
 	return t
 }
 
+// Size is how many bytes the text has.
+func (t *Text) Size() int { return t.size }
+
 // Plain appends the text to b.
-func (t Text) Plain(b []byte) []byte {
+func (t *Text) Plain(b []byte) []byte {
 	var in bytes.Reader
 	out := bytes.NewBuffer(b)
 	r := flate.NewReader(&in)
@@ -68,7 +70,7 @@ const gzipHead = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 // Zip returns what gzip makes of head, the text, and rest, in pieces. Its work is that of the
 // two: the blocks are shared. It is one member, because browsers pass over a second one.
-func (t Text) Zip(head, rest []byte) [][]byte {
+func (t *Text) Zip(head, rest []byte) [][]byte {
 	var begin, end bytes.Buffer
 	begin.Grow(len(gzipHead) + len(head) + 16)
 	begin.WriteString(gzipHead)

@@ -31,7 +31,7 @@ func stampOf(s *record.Snapshot) stamp {
 // entry is what was made of a state. Whoever asks while it is being made waits for it.
 type entry struct {
 	key   key
-	state stamp // what it was made of: a newer state replaces it
+	state any // what it was made of, comparable: another one replaces it
 	once  sync.Once
 	value any
 	err   error
@@ -57,7 +57,7 @@ func newCache(limit int64, held prometheus.Gauge, evicted prometheus.Counter) *c
 
 // get returns what there is of a state under a key, and makes it, once for all who ask, if
 // there is none. size is in bytes. An error is for those who waited for it, and not kept.
-func (c *cache) get(k key, state stamp, build func() (value any, size int64, err error)) (any, error) {
+func (c *cache) get(k key, state any, build func() (value any, size int64, err error)) (any, error) {
 	e := c.entry(k, state)
 	e.once.Do(func() {
 		var size int64
@@ -67,7 +67,7 @@ func (c *cache) get(k key, state stamp, build func() (value any, size int64, err
 	return e.value, e.err
 }
 
-func (c *cache) entry(k key, state stamp) *entry {
+func (c *cache) entry(k key, state any) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if at, ok := c.entries[k]; ok {
