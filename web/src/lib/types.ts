@@ -135,7 +135,19 @@ export interface WayAnswer {
 
 export interface Playback {
   playback_id: string;
-  status: StreamStatus;
+  /** What it plays: a live stream, or an asset, which is a recording. */
+  type?: 'live_stream' | 'asset' | string;
+  /** A live stream's, or an asset's. */
+  status: StreamStatus | 'recording' | 'ready' | 'errored';
+  /** Seconds of a recording. */
+  duration?: number | null;
+  poster_url?: string | null;
+  storyboard_url?: string | null;
+  download_url?: string | null;
+  /** Seconds that viewers of a live stream can go back. */
+  dvr?: number | null;
+  /** The recording of the last broadcast of a stream that is not live. */
+  replay?: { playback_id: string } | null;
   title: string;
   latency_mode: LatencyMode;
   hls_url: string;

@@ -51,6 +51,13 @@ export const HLS_CONFIG: Partial<HlsConfig> = {
   },
 };
 
+/** What is different for recordings: nobody is in a hurry to the end of one that still grows. */
+const RECORDING_CONFIG: Partial<HlsConfig> = {
+  lowLatencyMode: false,
+  maxLiveSyncPlaybackRate: 1,
+  startPosition: 0,
+};
+
 /** The line is taken for this (bits a second) until something was loaded over it, where the browser does not say. */
 const USUAL_LINE = 2_000_000;
 
@@ -89,6 +96,8 @@ export class HlsEngine implements Engine {
     private readonly url: string,
     private readonly events: EngineEvents,
     private preferredHeight: number,
+    /** It is a recording, which begins at its beginning. */
+    private readonly recording = false,
   ) {}
 
   async start(): Promise<void> {
@@ -98,7 +107,11 @@ export class HlsEngine implements Engine {
       this.events.onFault('codec_unsupported');
       return;
     }
-    const hls = new Impl({ ...HLS_CONFIG, abrEwmaDefaultEstimate: lineAtFirst() });
+    const hls = new Impl({
+      ...HLS_CONFIG,
+      ...(this.recording ? RECORDING_CONFIG : {}),
+      abrEwmaDefaultEstimate: lineAtFirst(),
+    });
     this.hls = hls;
     const E = Impl.Events;
     hls.on(E.MANIFEST_LOADED, (_, { levels }) => {
@@ -172,6 +185,28 @@ export class HlsEngine implements Engine {
   toLive(): void {
     const at = this.hls?.liveSyncPosition;
     if (at !== null && at !== undefined) this.video.currentTime = at;
+  }
+
+  range(): { start: number; end: number } | null {
+    const d = this.hls?.latestLevelDetails;
+    return d ? { start: d.fragmentStart, end: d.edge } : null;
+  }
+
+  dateAt(time: number): number | null {
+    const list = this.hls?.latestLevelDetails?.fragments ?? [];
+    let low = 0;
+    let high = list.length;
+    while (low + 1 < high) {
+      const mid = (low + high) >> 1;
+      if ((list[mid]?.start ?? 0) > time) high = mid;
+      else low = mid;
+    }
+    const f = list[low];
+    return f?.programDateTime ? f.programDateTime + (time - f.start) * 1000 : null;
+  }
+
+  over(): boolean {
+    return this.hls?.latestLevelDetails?.live === false;
   }
 
   probe(): Promise<string> {

@@ -81,6 +81,20 @@ export class NativeEngine implements Engine {
     if (s.length > 0) this.video.currentTime = s.end(s.length - 1);
   }
 
+  range(): { start: number; end: number } | null {
+    const s = this.video.seekable;
+    return s.length > 0 ? { start: s.start(0), end: s.end(s.length - 1) } : null;
+  }
+
+  dateAt(time: number): number | null {
+    const start = (this.video as HTMLVideoElement & { getStartDate?: () => Date }).getStartDate?.().getTime();
+    return start && Number.isFinite(start) ? start + time * 1000 : null;
+  }
+
+  over(): boolean {
+    return Number.isFinite(this.video.duration);
+  }
+
   async probe(): Promise<string> {
     const master = await fetchText(this.url);
     const child = master.split('\n').find((line) => line !== '' && line[0] !== '#');

@@ -130,6 +130,16 @@ export class WhepEngine implements Engine {
   /** There is nothing behind the live edge. */
   toLive(): void {}
 
+  range(): null {
+    return null;
+  }
+  dateAt(): null {
+    return null;
+  }
+  over(): boolean {
+    return false;
+  }
+
   probe(): Promise<string> {
     // It watches itself; nothing here asks for a new engine of the same kind.
     return Promise.reject(new Error('no playlist'));

@@ -39,6 +39,12 @@ export interface Engine {
   /** Seconds without new media after which nobody should call it live. */
   ageLimit(): number;
   toLive(): void;
+  /** What can be gone to, in seconds of the <video>; null where there is nothing behind. */
+  range(): { start: number; end: number } | null;
+  /** The wall clock (ms) of a moment of the <video>; null if unknown. */
+  dateAt(time: number): number | null;
+  /** Whether what it plays has an end, so that nothing more comes of it. */
+  over(): boolean;
   /** The text of the media playlist as the server has it now. */
   probe(): Promise<string>;
   qualities(): Quality[];

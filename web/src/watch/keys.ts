@@ -61,6 +61,6 @@ export function actionFor(e: {
     'media-pip-button',
   );
   if (key === ' ' && (control || within('media-fullscreen-button'))) return undefined;
-  if (key.startsWith('Arrow') && within('media-volume-range', '[menu]')) return undefined;
+  if (key.startsWith('Arrow') && within('media-volume-range', '[menu]', '[seek]')) return undefined;
   return action;
 }

@@ -19,6 +19,9 @@ const picture = (p: Facts['picture']): Happening => ({ type: 'picture', picture:
 const unreachable: Happening = { type: 'unreachable', code: 'unreachable' };
 const fault: Happening = { type: 'fault', code: 'codec_unsupported' };
 
+const recorded: Happening = { type: 'status', status: 'recorded', kept: true };
+const on = (s: 'active' | 'idle'): Happening => ({ type: 'status', status: s, kept: true });
+
 describe('the watch page', () => {
   // Each story is what happens, and the state after it.
   const stories: Record<string, [Happening, State][]> = {
@@ -91,6 +94,30 @@ describe('the watch page', () => {
       [status('idle'), 'ended'],
     ],
     'not a stream': [[status('missing'), 'missing']],
+    'a recording, played to its end and again, until it is deleted': [
+      [recorded, 'starting'],
+      [picture('moving'), 'playing'],
+      [picture('paused'), 'paused'],
+      [picture('moving'), 'playing'],
+      [picture('finished'), 'ended'],
+      [recorded, 'ended'],
+      [picture('waiting'), 'reconnecting'],
+      [picture('moving'), 'playing'],
+      [status('missing'), 'missing'],
+    ],
+    'a broadcast that ends while its past is watched': [
+      [on('active'), 'starting'],
+      [picture('moving'), 'playing'],
+      [on('idle'), 'playing'],
+      [picture('paused'), 'paused'],
+      [picture('still'), 'reconnecting'],
+      [picture('moving'), 'playing'],
+      [picture('finished'), 'ended'],
+      [picture('waiting'), 'reconnecting'],
+      [picture('moving'), 'playing'],
+      [picture('finished'), 'ended'],
+      [picture('none'), 'ended'],
+    ],
   };
   for (const [name, story] of Object.entries(stories)) {
     it(name, () => {
@@ -113,6 +140,15 @@ describe('the watch page', () => {
     for (const s of ['idle', 'disabled', 'missing', null] as const) {
       expect(wantsEngine({ ...START, status: s })).toBe(false);
     }
+    // What can be gone back to is kept, played to its end or not.
+    const past = { ...on, status: 'idle' as const, kept: true, played: true };
+    for (const p of ['moving', 'still', 'waiting', 'paused', 'finished'] as const) {
+      expect(wantsEngine({ ...past, picture: p })).toBe(true);
+      expect(wantsEngine({ ...past, picture: p, status: 'recorded' })).toBe(true);
+    }
+    expect(wantsEngine(past)).toBe(false);
+    // Another broadcast has begun, of which the old engine knows nothing.
+    expect(wantsEngine({ ...past, status: 'active', picture: 'finished' })).toBe(false);
     // The rest of a stream that has ended is played out.
     expect(wantsEngine({ ...on, status: 'idle', picture: 'moving' })).toBe(true);
   });
@@ -124,7 +160,7 @@ describe('the watch page', () => {
       for (const p of pictures) {
         for (const u of ['', 'timeout']) {
           for (const played of [true, false]) {
-            const f: Facts = { status: s, unreachable: u, picture: p, fault: '', played };
+            const f: Facts = { status: s, unreachable: u, picture: p, fault: '', played, kept: !played };
             const state = stateOf(f);
             expect(state, JSON.stringify(f)).toBeTruthy();
             if (state === 'playing') expect(p).toBe('moving');

@@ -9,9 +9,10 @@ import type { StreamStatus } from '../lib/types';
  * playing       the picture moves
  * paused        the viewer paused, or the browser did not allow it to start by itself
  * reconnecting  the host or the network is away; the last picture stays
- * ended         it was on while the page was open, and is over; starts by itself if it comes back
+ * ended         it was on while the page was open, and is over; starts by itself if it comes back.
+ *               A recording that was played to its end
  * disabled      switched off by its owner
- * missing       no such playback id
+ * missing       no such playback id, or a recording that was deleted
  * error         cannot be played or asked for now; tried again by itself
  */
 export type State =
@@ -29,7 +30,7 @@ export type State =
 /** What the page knows; the state follows from it alone. */
 export interface Facts {
   /** What the server said last about the stream; null before its first answer. */
-  status: StreamStatus | 'missing' | null;
+  status: StreamStatus | 'recorded' | 'missing' | null;
   /** Why the last question to the server failed; '' if it was answered. */
   unreachable: string;
   /** What the picture does: none (no engine), waiting (for its first frame), moving, still, paused, finished. */
@@ -38,12 +39,21 @@ export interface Facts {
   fault: string;
   /** Whether a picture of this broadcast has been seen. */
   played: boolean;
+  /** What was played can be gone back to: a recording, or the past of a broadcast. */
+  kept: boolean;
 }
 
-export const START: Facts = { status: null, unreachable: '', picture: 'none', fault: '', played: false };
+export const START: Facts = {
+  status: null,
+  unreachable: '',
+  picture: 'none',
+  fault: '',
+  played: false,
+  kept: false,
+};
 
 export type Happening =
-  | { type: 'status'; status: StreamStatus | 'missing' }
+  | { type: 'status'; status: StreamStatus | 'recorded' | 'missing'; kept?: boolean }
   | { type: 'unreachable'; code: string }
   | { type: 'picture'; picture: Facts['picture'] }
   | { type: 'fault'; code: string };
@@ -55,7 +65,13 @@ export function after(f: Facts, h: Happening): Facts {
       // Coming back from a status without a stream is a new broadcast.
       const on = isOn(h.status);
       const fresh = on && f.status !== null && !isOn(f.status) && f.picture !== 'moving';
-      const next = { ...f, status: h.status, unreachable: '', fault: on ? f.fault : '' };
+      const next = {
+        ...f,
+        status: h.status,
+        unreachable: '',
+        fault: on ? f.fault : '',
+        kept: h.kept ?? false,
+      };
       return fresh ? { ...next, played: false, fault: '' } : next;
     }
     case 'unreachable':
@@ -75,7 +91,12 @@ export function after(f: Facts, h: Happening): Facts {
 }
 
 function isOn(status: Facts['status']): boolean {
-  return status === 'active' || status === 'reconnecting';
+  return status === 'active' || status === 'reconnecting' || status === 'recorded';
+}
+
+/** Whether the broadcast is over, and the viewer is still in it. */
+function lingers(f: Facts): boolean {
+  return f.status === 'idle' && f.kept && f.played && f.picture !== 'none';
 }
 
 /** The state that follows from the facts. */
@@ -83,7 +104,7 @@ export function stateOf(f: Facts): State {
   if (f.status === 'missing' || f.status === 'disabled') return f.status;
   if (f.picture === 'moving') return f.status === 'reconnecting' ? 'reconnecting' : 'playing';
   if (f.status === null) return f.unreachable ? 'error' : 'loading';
-  if (f.status === 'idle') return f.played ? 'ended' : 'offline';
+  if (f.status === 'idle' && !lingers(f)) return f.played ? 'ended' : 'offline';
   if (f.picture === 'paused') return 'paused';
   if (f.picture === 'finished') return 'ended';
   if (f.fault) return 'error';
@@ -91,10 +112,14 @@ export function stateOf(f: Facts): State {
   return f.unreachable ? 'reconnecting' : 'starting';
 }
 
-/** Whether an engine should be running: while the stream is on, and after it until the rest has played out. */
+/**
+ * Whether an engine should be running: while the stream is on, and after it until the rest has
+ * played out, or as long as the page is open if it can be gone back to.
+ */
 export function wantsEngine(f: Facts): boolean {
-  if (f.fault || f.picture === 'finished') return false;
-  return isOn(f.status) || (f.status === 'idle' && f.picture === 'moving');
+  if (f.fault) return false;
+  if (f.picture === 'finished') return f.status === 'recorded' || lingers(f);
+  return isOn(f.status) || lingers(f) || (f.status === 'idle' && f.picture === 'moving');
 }
 
 /** Longest pause (ms) before a server that does not answer is asked again by a page that can be seen. */

@@ -6,10 +6,13 @@ import { el, icon } from './dom';
 import { actionFor, type KeyAction } from './keys';
 import { pollDelay } from './machine';
 import { QualityMenu } from './menu';
+import { type Offer, offerOf, partOf } from './offer';
 import { helpPanel, StatsPanel } from './panels';
 import { CHANGE, OnairPlayer, TROUBLE } from './player';
+import { Scrub } from './scrub';
+import { Storyboard } from './storyboard';
 import type { Way } from './ways';
-import { badgeFor, wayWords, wordsFor } from './words';
+import { badgeFor, EMPTY, wayWords, wordsFor } from './words';
 
 /** Handle for tests and for the browser's console. See web/README.md. */
 interface Handle {
@@ -34,6 +37,9 @@ const demanded = (['webrtc', 'hls'] as const).find((w) => w === address.get('way
 /** ?interactive=true says that this viewer takes part, as where a page has a chat beside the picture. */
 const interactive = address.get('interactive') === 'true';
 
+/** ?start= and &end= ask for a part of what was recorded. */
+const part = partOf(address);
+
 const player = new OnairPlayer(demanded);
 const menu = new QualityMenu(player);
 const help = helpPanel();
@@ -47,12 +53,20 @@ const note = el('p', { class: 'note', hidden: '' });
 const chip = el('span', { class: 'chip', 'aria-hidden': 'true' });
 const coverTitle = el('p', { class: 'cover-title' });
 const coverText = el('p', { class: 'cover-text' });
+const coverAgain = el('button', { type: 'button', class: 'button', hidden: '' }, 'Watch again');
+const coverReplay = el('a', { class: 'button', href: '/', hidden: '' }, 'Watch the recording');
 const coverTimer = el('p', { class: 'cover-timer', 'aria-hidden': 'true' });
 const say = el('p', { class: 'offscreen', role: 'status', 'aria-live': 'polite' });
+const position = el('span', { class: 'position' });
+const download = el('a', { class: 'text-button', href: '/', download: '', hidden: '' }, 'Download');
 const helpButton = el('button', { type: 'button', class: 'text-button keys' }, icon('help'), 'Keyboard');
 const statsButton = el('button', { type: 'button', class: 'text-button' }, 'Statistics');
 
 let info: Playback | undefined;
+let offer: Offer | undefined;
+/** Whether viewers of the broadcast could go back in it while it was on. */
+let hadPast = false;
+let board: Storyboard | undefined;
 let failures = 0;
 let nextTry = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
@@ -65,9 +79,15 @@ player.cover.append(
   coverTitle,
   coverText,
   coverTimer,
+  el('p', { class: 'cover-links' }, coverAgain, coverReplay),
 );
 player.cover.addEventListener('click', () => {
   if (player.state === 'paused') void player.play();
+});
+coverAgain.addEventListener('click', () => {
+  const t = player.timeline();
+  if (t) player.seekTo(t.start);
+  void player.play();
 });
 player.addEventListener(CHANGE, render);
 player.addEventListener(TROUBLE, () => void ask());
@@ -89,13 +109,24 @@ app?.replaceChildren(
       'div',
       { class: 'below' },
       el('div', { class: 'headline' }, title, el('p', { class: 'meta' }, chip, viewers, lag, way), note),
-      el('div', { class: 'tools' }, helpButton, statsButton),
+      el('div', { class: 'tools' }, download, helpButton, statsButton),
     ),
     say,
     help,
     stats.root,
   ),
 );
+const scrub = new Scrub({
+  seek: (to) => player.seekTo(to),
+  step: (by) => player.seek(by),
+  picture: async (at) => {
+    const date =
+      player.way === 'webrtc' ? player.clock.now() + at * 1000 : (player.engine?.dateAt(at) ?? null);
+    return board?.at(at - (player.timeline()?.start ?? 0), date);
+  },
+});
+player.bar.prepend(scrub.root);
+player.bar.querySelector('.spacer')?.before(position);
 player.bar.append(badge, menu.root, el('media-pip-button', {}), el('media-fullscreen-button', {}));
 
 (window as unknown as { onairPlayer: Handle }).onairPlayer = {
@@ -132,13 +163,20 @@ async function ask(): Promise<void> {
     player.clock.sample(date, sent, Date.now());
     info = playback;
     failures = 0;
-    player.find({
-      hls: playback.hls_url,
-      whep: playback.whep_url ? new URL(playback.whep_url, location.href).href : '',
-      thumbnail: playback.thumbnail_url ? `${playback.thumbnail_url}?width=640` : '',
-    });
+    offer = offerOf(playback, part, location.href);
+    player.find(offer.places);
+    player.past = offer.past;
+    if (offer.status === 'active') hadPast = offer.past > 0;
+    if (offer.storyboard !== (board?.url ?? '')) {
+      board = offer.storyboard ? new Storyboard(offer.storyboard, offer.growing) : undefined;
+    }
     player.ways.told(playback.way);
-    player.tell({ type: 'status', status: playback.status });
+    player.tell({
+      type: 'status',
+      status: offer.status,
+      kept: offer.recording || (hadPast && player.way === 'hls'),
+    });
+    if (offer.empty) player.tell({ type: 'fault', code: EMPTY });
   } catch (err) {
     const e = err instanceof ApiError ? err : new ApiError(0, 'unreachable', String(err));
     failures++;
@@ -161,12 +199,12 @@ function render(): void {
     stateSince = Date.now();
     // What changed is asked for at once: a stall may be the end of the stream.
     if (before === 'playing' && (state === 'reconnecting' || state === 'ended')) void ask();
-    const words = wordsFor(state, code);
+    const words = wordsFor(state, code, offer?.recording);
     say.textContent = state === 'playing' ? 'Playing' : `${words.title} ${words.text}`.trim();
     void keepAwake(state === 'playing');
   }
   const waited = (Date.now() - stateSince) / 1000;
-  const words = wordsFor(state, code);
+  const words = wordsFor(state, code, offer?.recording);
   if (state === 'reconnecting' && info?.status === 'reconnecting') {
     words.text = 'The host lost the connection. The stream goes on here when it is back.';
   }
@@ -177,21 +215,39 @@ function render(): void {
   text(coverText, state === 'error' && code ? `${words.text} (${code})` : words.text);
   text(
     coverTimer,
-    state === 'reconnecting'
+    state === 'reconnecting' && !offer?.recording
       ? clock(waited)
       : state === 'error'
         ? `Trying again in ${Math.max(0, Math.ceil((nextTry - Date.now()) / 1000))} s`
         : '',
   );
+  const timeline = player.timeline();
+  coverAgain.hidden = !(state === 'ended' && timeline !== null && player.facts.kept);
+  const replay = state === 'ended' || state === 'offline' ? (offer?.replay ?? '') : '';
+  coverReplay.hidden = replay === '';
+  if (replay) put(coverReplay, 'href', replay);
+  download.hidden = !offer?.download;
+  if (offer?.download) put(download, 'href', offer.download);
+  const seekable = offer?.recording || player.facts.kept || player.past > 0;
+  scrub.update(seekable ? timeline : null);
+  text(
+    position,
+    seekable && timeline && !timeline.live
+      ? `${clock(timeline.position - timeline.start)} / ${clock(timeline.end - timeline.start)}`
+      : '',
+  );
   renderBadge(state);
-  text(title, info?.title || (state === 'missing' ? 'No such stream' : 'Live stream'));
+  text(
+    title,
+    info?.title || (state === 'missing' ? 'No such stream' : offer?.recording ? 'Recording' : 'Live stream'),
+  );
   const page = `${title.textContent} · onair`;
   if (document.title !== page) document.title = page;
   text(viewers, info?.viewers && state === 'playing' ? count(info.viewers, 'viewer') : '');
   const d = player.delay();
   const late =
     player.way === 'webrtc' ? `${millis(d ?? 0)} from the server` : `${delay(d)} behind the camera`;
-  text(lag, d !== null && state === 'playing' ? late : '');
+  text(lag, d !== null && state === 'playing' && !offer?.recording ? late : '');
   const { words: shown, how } = wayWords(state === 'playing' ? player.way : null);
   text(way, shown);
   put(lag, 'title', how);
@@ -205,6 +261,12 @@ function render(): void {
 }
 
 function renderBadge(state: ReturnType<() => typeof player.state>): void {
+  badge.hidden = offer?.recording ?? false;
+  if (badge.hidden) {
+    put(chip, 'data-kind', 'RECORDED');
+    text(chip, part ? 'Clip' : offer?.growing ? 'Recording, still live' : 'Recording');
+    return;
+  }
   const { age, limit } = player.mediaAge();
   const latency = player.engine?.latency() ?? 0;
   const away = player.behind && latency > (player.engine?.target() ?? 3) + 3;
@@ -229,6 +291,7 @@ function onKey(e: KeyboardEvent): void {
     const node = t as Partial<HTMLDialogElement>;
     // One that was just closed may still have the focus for a moment.
     if (node.localName === 'dialog' && !node.open) return '';
+    if (node.parentElement?.classList.contains('scrub')) return '[seek]';
     return node.getAttribute?.('role') === 'menu' ? '[menu]' : (node.localName ?? '');
   });
   const action = actionFor({ ...pick(e), path });

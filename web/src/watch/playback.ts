@@ -16,6 +16,8 @@ export interface Places {
   whep: string;
   /** A picture of the stream as it is now; '' without one. */
   thumbnail: string;
+  /** It is a recording. */
+  recording: boolean;
 }
 
 /** A <video> with what only some browsers have. */
@@ -50,7 +52,7 @@ export interface PlaybackHost {
 export class Playback {
   /** The <video> that is shown. */
   video: AnyVideo = newVideo();
-  places: Places = { hls: '', whep: '', thumbnail: '' };
+  places: Places = { hls: '', whep: '', thumbnail: '', recording: false };
   readonly ways: Ways;
   /** How often the way was changed while it played. */
   moves = 0;
@@ -90,6 +92,11 @@ export class Playback {
     if (this.stage.shown && !this.mayMove()) return;
     const now = Date.now();
     this.stage.want(this.places.whep ? this.ways.want(now) : 'hls', now);
+  }
+
+  /** Goes over to the way that has a past. */
+  goBack(): void {
+    this.stage.want('hls', Date.now());
   }
 
   drop(): void {
@@ -170,7 +177,7 @@ export class Playback {
     // ManagedMediaSource works only where the picture cannot go to another device.
     if ('ManagedMediaSource' in window) seat.video.disableRemotePlayback = true;
     return hasMediaSource()
-      ? new HlsEngine(seat.video, places.hls, events, this.preferredHeight())
+      ? new HlsEngine(seat.video, places.hls, events, this.preferredHeight(), places.recording)
       : new NativeEngine(seat.video, places.hls, events);
   }
 

@@ -12,6 +12,7 @@ import { EdgeKeeper } from './edge';
 import type { Engine } from './engine';
 import { after, type Facts, type Happening, START, type State, stateOf, wantsEngine } from './machine';
 import { type AnyVideo, type Places, Playback } from './playback';
+import type { Timeline } from './scrub';
 import { Watchdog } from './watchdog';
 import type { Way, Ways } from './ways';
 
@@ -43,6 +44,8 @@ export class OnairPlayer extends HTMLElement {
   /** The viewer went back, or paused: nothing jumps to live until asked to. */
   behind = false;
   stalls = 0;
+  /** Seconds that can be gone back to on a way that has no past itself. */
+  past = 0;
   private readonly playback: Playback;
   private readonly controller = el('media-controller', {
     nohotkeys: '',
@@ -54,6 +57,8 @@ export class OnairPlayer extends HTMLElement {
   private edge = new EdgeKeeper();
   private timer: ReturnType<typeof setInterval> | undefined;
   private faultTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Seconds behind live to go to once what comes plays; null: nothing was asked for. */
+  private pending: number | null = null;
   private userPaused = false;
   private blocked = false;
   private lastPosition = -1;
@@ -85,7 +90,11 @@ export class OnairPlayer extends HTMLElement {
     );
     this.watchdog = new Watchdog(
       {
-        probe: () => this.engine?.probe() ?? Promise.reject(new Error('no engine')),
+        // A recording that stands still waits for the network; a new engine would not be quicker.
+        probe: () =>
+          this.engine && !this.playback.places.recording
+            ? this.engine.probe()
+            : Promise.reject(new Error('nothing to look into')),
         restart: () => this.restart(),
       },
       Date.now(),
@@ -119,6 +128,7 @@ export class OnairPlayer extends HTMLElement {
   /** Learns where the stream can be played. */
   find(places: Places): void {
     this.playback.places = places;
+    if (places.recording) this.behind = true;
   }
 
   /** Seconds between the picture and now on the server's clock; null while nothing plays. */
@@ -151,6 +161,7 @@ export class OnairPlayer extends HTMLElement {
     if (JSON.stringify(before) === JSON.stringify(this.facts)) return;
     this.settle();
     this.dataset.state = this.state;
+    this.toggleAttribute('data-kept', this.facts.kept && this.engine !== null);
     this.dispatchEvent(new Event(CHANGE));
   }
 
@@ -181,6 +192,7 @@ export class OnairPlayer extends HTMLElement {
   private resume(): void {
     this.userPaused = false;
     this.blocked = false;
+    if (this.facts.picture === 'finished') this.seekTo(this.engine?.range()?.start ?? 0);
     // There is nothing behind the live edge of WebRTC.
     if (this.way === 'webrtc') this.behind = false;
     this.watchdog.rest(Date.now());
@@ -193,22 +205,53 @@ export class OnairPlayer extends HTMLElement {
 
   toLive(): void {
     this.behind = false;
-    this.engine?.toLive();
+    // What it plays is over, and another broadcast may be on.
+    if (this.engine?.over()) this.restart();
+    else this.engine?.toLive();
     if (this.video.paused) void this.play();
   }
 
   /** Moves by seconds within what is loaded; to the edge and beyond means live. */
   seek(by: number): void {
-    const seekable = this.video.seekable;
-    if (!this.engine || this.way === 'webrtc' || seekable.length === 0) return;
-    const to = this.video.currentTime + by;
-    const latency = this.engine.latency() ?? 0;
-    if (by > 0 && latency - by <= (this.engine.target() ?? 2) + 0.5) {
+    const t = this.timeline();
+    if (t) this.seekTo(t.position + by);
+  }
+
+  /** What can be gone to; null where there is only now. */
+  timeline(): Timeline | null {
+    const engine = this.engine;
+    if (!engine) return null;
+    if (this.way === 'webrtc') {
+      return this.past > 0 ? { start: -this.past, end: 0, position: 0, live: true, slack: 2 } : null;
+    }
+    const range = engine.range();
+    if (!range) return null;
+    const live = !engine.over() && !this.playback.places.recording;
+    const slack = (engine.target() ?? 2) + 0.5;
+    return { ...range, position: this.video.currentTime, live, slack };
+  }
+
+  /** Goes to a moment of the timeline; what is near the edge of a live stream is its edge. */
+  seekTo(to: number): void {
+    const t = this.timeline();
+    if (!t) return;
+    if (t.live && t.end - to <= t.slack) {
       this.toLive();
       return;
     }
     this.behind = true;
-    this.video.currentTime = Math.max(seekable.start(0) + 0.5, to);
+    if (this.way === 'webrtc') {
+      this.pending = -to;
+      this.userPaused = false;
+      this.playback.goBack();
+      return;
+    }
+    // At the very end there is no picture to show.
+    const last = t.live ? t.end : Math.max(t.start, t.end - 0.2);
+    this.video.currentTime = Math.min(last, Math.max(t.start + (t.live ? 0.5 : 0), to));
+    if (this.facts.picture !== 'finished') return;
+    this.tell({ type: 'picture', picture: 'waiting' });
+    if (!this.userPaused) void this.play();
   }
 
   choose(index: number): void {
@@ -322,7 +365,8 @@ export class OnairPlayer extends HTMLElement {
 
   private drop(): void {
     this.playback.drop();
-    this.behind = false;
+    this.behind = this.playback.places.recording;
+    this.pending = null;
     if (this.facts.picture !== 'none') this.facts = { ...this.facts, picture: 'none' };
   }
 
@@ -339,6 +383,10 @@ export class OnairPlayer extends HTMLElement {
     if (old && old !== video) video.after(old);
     this.control();
     this.fresh();
+    const back = this.pending;
+    this.pending = null;
+    const range = this.way === 'hls' ? this.engine?.range() : null;
+    if (back !== null && range) this.seekTo(range.end - back);
     this.dispatchEvent(new Event(CHANGE));
   }
 

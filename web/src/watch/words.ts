@@ -1,8 +1,21 @@
 import type { State } from './machine';
 import type { Way } from './ways';
 
+/** What is said of a recording instead. */
+const recordingWords: Partial<Record<State, { title: string; text: string }>> = {
+  starting: { title: 'Loading…', text: '' },
+  reconnecting: { title: 'Loading…', text: 'The picture is on the way.' },
+  ended: { title: 'The end', text: '' },
+  missing: {
+    title: 'This recording does not exist any more',
+    text: 'It was deleted. Ask whoever sent the link.',
+  },
+};
+
 /** Title and explanation of a state; empty where the picture speaks for itself. */
-export function wordsFor(state: State, code: string): { title: string; text: string } {
+export function wordsFor(state: State, code: string, recording = false): { title: string; text: string } {
+  const told = recording && recordingWords[state];
+  if (told) return told;
   switch (state) {
     case 'loading':
       return { title: 'Loading…', text: '' };
@@ -35,14 +48,19 @@ export function wordsFor(state: State, code: string): { title: string; text: str
   }
 }
 
+/** The fault of a recording without a single segment. */
+export const EMPTY = 'empty_recording';
+
 function faultTitle(code: string): string {
   if (code === 'codec_unsupported') return 'This browser cannot play the stream';
+  if (code === EMPTY) return 'There is nothing in this recording';
   if (code === 'unreachable' || code === 'timeout') return 'The server cannot be reached';
   if (code === 'forbidden' || code === 'unauthorized') return 'This stream is not open to everybody';
   return 'Playback failed';
 }
 
 function faultText(code: string): string {
+  if (code === EMPTY) return 'Its broadcast ended before anything was recorded.';
   if (code === 'codec_unsupported') {
     return 'It is sent in a format that this browser or device does not decode. Another browser may play it.';
   }
