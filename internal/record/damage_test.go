@@ -27,6 +27,9 @@ func TestDamagedIndexIsRepaired(t *testing.T) {
 		a, _ := l.Asset(assetID)
 		told := a.Snapshot()
 		objects, _ := l.storage.List(t.Context(), "")
+		if err := l.dropOpen(assetID); err != nil { // the rest is to be exactly what it was
+			t.Fatal(err)
+		}
 
 		index := d.now["r/"+journalName(assetID)]
 		at := strings.Index(string(index.data), told.Renditions[0].Segments[4].Name)

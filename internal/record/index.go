@@ -27,7 +27,10 @@ type entry struct {
 	Init    *initEntry    `json:"init,omitempty"`
 	Segment *segmentEntry `json:"seg,omitempty"`
 	End     *endEntry     `json:"end,omitempty"`
-	// R is the name of the rendition that Track, Init and Segment are about.
+	Lost    *lostEntry    `json:"lost,omitempty"`
+	// Part is in the journal of parts only; see openLog.
+	Part *partEntry `json:"part,omitempty"`
+	// R is the name of the rendition that Track, Init, Segment and Lost are about.
 	R string `json:"r,omitempty"`
 }
 
@@ -69,6 +72,11 @@ type segmentEntry struct {
 	Independent   bool          `json:"indep,omitempty"`
 	Gap           bool          `json:"gap,omitempty"`
 	Asset         string        `json:"asset,omitempty"`
+}
+
+// lostEntry says of a segment that it is a gap now: its object is missing, or damaged.
+type lostEntry struct {
+	Sequence int64 `json:"n"`
 }
 
 // endEntry is the last one.

@@ -257,6 +257,9 @@ func (l *Library) Delete(ctx context.Context, id string) error {
 	}
 	err := l.mark(id)
 	if err == nil {
+		err = l.dropOpen(id)
+	}
+	if err == nil {
 		err = l.remove(ctx, id)
 	}
 	if err != nil {
@@ -304,6 +307,7 @@ func (l *Library) Load(ctx context.Context) error {
 		}
 	}
 	l.sweep(ctx, unread)
+	l.sweepOpen(names)
 	return nil
 }
 

@@ -33,7 +33,8 @@ type Snapshot struct {
 	ID       string
 	StreamID string
 	State    State
-	// Error is why an Errored asset ends before its broadcast did.
+	// Error is why an Errored asset ends before its broadcast did, and why to one that is
+	// Recording nothing is added just now.
 	Error string
 	// Began is the wall clock of the first media, and Ended of the end of the last; of what
 	// there is so far while it is Recording.

@@ -3,7 +3,6 @@ package record
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -18,11 +17,14 @@ import (
 // segment; where none comes, there is no asset. fault.Conflict if there is an asset of that
 // id that cannot be gone on with.
 //
-// Where the storage fails the recording stops with that error, and the asset is errored:
-// what was stored by then can be played. Where ctx ends it is as if the server was killed.
+// Where the storage fails it is tried again, less and less often, until the broadcast ended
+// and a minute longer; the snapshot's Error and Trouble tell of it, and what left pack's window
+// meanwhile is a gap. The asset is errored, and what the storage said is returned, if it never
+// came back: what was stored by then can be played. Where ctx ends it is as if the server was
+// killed.
 //
 // Nothing is queued: what is not yet stored is in pack's window. What left the window before
-// is a gap.
+// is a gap. What is in the window and not stored is in the journal of parts, for a power cut.
 func (l *Library) Record(ctx context.Context, id, streamID string, s *pack.Stream) error {
 	select {
 	case <-s.Ready():
@@ -38,7 +40,7 @@ func (l *Library) Record(ctx context.Context, id, streamID string, s *pack.Strea
 	}
 	l.m.recording.Inc()
 	defer l.m.recording.Dec()
-	err = w.follow(ctx, s)
+	err = w.record(ctx, s)
 	if ctx.Err() != nil {
 		l.leave(w)
 		return ctx.Err()
@@ -63,7 +65,7 @@ func (l *Library) claim(id, streamID string, s *pack.Stream) (*writer, error) {
 		if w == nil || w.busy || !w.goesOn(streamID, s) {
 			return nil, fault.New(fault.Conflict, "record", id, "there is such an asset, of something else", "")
 		}
-		w.busy = true
+		w.busy, w.left = true, nil
 		return w, nil
 	}
 	if !wellNamed(id) {
@@ -75,9 +77,6 @@ func (l *Library) claim(id, streamID string, s *pack.Stream) (*writer, error) {
 	w.asset.show(w.draft.snapshot())
 	l.known[id], l.active[id] = struct{}{}, w
 	l.mu.Unlock()
-	if err := w.commit(); err != nil {
-		return nil, l.fail(w, err)
-	}
 	l.publish(event.AssetCreated{StreamID: streamID, AssetID: id})
 	return w, nil
 }
@@ -86,7 +85,7 @@ func (l *Library) claim(id, streamID string, s *pack.Stream) (*writer, error) {
 // the same wall clock, to the nanosecond.
 func (w *writer) goesOn(streamID string, s *pack.Stream) bool {
 	h := w.draft.head
-	return h.Stream == streamID && h.Origin.Equal(s.AvailabilityStart()) && h.Target == s.TargetDuration()
+	return h.Stream == streamID && h.Origin.Equal(s.AvailabilityStart()) && h.Target == s.TargetDuration() && w.continues(s)
 }
 
 // Resume returns the asset that a broadcast was being recorded as when the server was
@@ -115,12 +114,13 @@ func (l *Library) leave(w *writer) {
 // fail ends an asset because of an error, and returns that.
 func (l *Library) fail(w *writer, cause error) error {
 	_ = w.finish(cause) // cannot fail but for the journal, which is ended at the next start
+	l.mu.Lock()
+	told := w.trouble.Err != nil
+	l.mu.Unlock()
 	l.release(w)
-	l.m.errors.WithLabelValues(string(fault.KindOf(cause))).Inc()
-	l.log.Error("the recording stopped; the live stream goes on", "asset", w.asset.id, "stream", w.draft.head.Stream, "error", cause)
-	l.publish(event.AssetErrored{
-		StreamID: w.draft.head.Stream, AssetID: w.asset.id, Code: string(fault.KindOf(cause)), Reason: cause.Error(),
-	})
+	if !told {
+		l.tell(w, cause)
+	}
 	return cause
 }
 
@@ -145,6 +145,9 @@ type item struct {
 
 // follow stores the segments of a broadcast until it ended.
 func (w *writer) follow(ctx context.Context, s *pack.Stream) error {
+	if err := w.commit(); err != nil {
+		return err
+	}
 	for {
 		wait := []<-chan struct{}{ctx.Done(), s.Changed()}
 		ended := s.Ended() // before the renditions are read: they are complete then
@@ -210,6 +213,7 @@ func (w *writer) store(ctx context.Context, items []item) error {
 		if err := w.commit(); err != nil {
 			return err
 		}
+		w.recovered()
 		lag = max(lag, time.Since(it.seg.Start.Add(it.seg.Duration)))
 		w.l.m.lag.Set(max(0, lag.Seconds()))
 	}
@@ -261,7 +265,7 @@ func (w *writer) segment(ctx context.Context, it item) error {
 		w.l.log.Warn("segments left the live window before they were recorded", "asset", w.asset.id, "rendition", name, "segments", missed)
 	}
 	if !w.add(&entry{R: name, Segment: e}, table) {
-		return fmt.Errorf("segment %s does not fit into the index", seg.Name) // pack makes none such
+		return fault.New(fault.Invalid, "record", w.asset.id, "segment "+seg.Name+" does not fit into the index", "") // pack makes none such
 	}
 	w.l.m.segments.Inc()
 	return nil

@@ -1,10 +1,7 @@
 package record
 
 import (
-	"errors"
 	"math/rand/v2"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -218,44 +215,6 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 	})
 }
 
-// A full disk stops the recording with words, and leaves what is there.
-func TestFullDisk(t *testing.T) {
-	inBubble(t, func(t *testing.T, r *rig) {
-		d := newFakeDisk()
-		l, _ := library(t, d)
-		done := r.record(l)
-		r.write(9 * time.Second)
-		d.mu.Lock()
-		d.fail = func(op, _ string) error {
-			if op == "write" || op == "create" {
-				return syscall.ENOSPC
-			}
-			return nil
-		}
-		d.mu.Unlock()
-		events := l.events.Listen()
-		r.write(5 * time.Second)
-		err := <-done
-		if !fault.Is(err, fault.TooLarge) || !strings.Contains(err.Error(), "full") {
-			t.Errorf("%v", err)
-		}
-		e, _, err := events.Next(t.Context())
-		if err != nil || e.Event.Type() != "asset.errored" || e.Event.Stream() != streamID {
-			t.Errorf("%+v, %v", e, err)
-		}
-		a, _ := l.Asset(assetID)
-		s := a.Snapshot()
-		if s.State != Errored || !strings.Contains(s.Error, "full") || s.Duration < 6*time.Second {
-			t.Errorf("%s %q %v", s.State, s.Error, s.Duration)
-		}
-		check(t, l, s)
-		if live := r.stream(); live.Ended() || !live.Renditions()[0].Snapshot().Flows() {
-			t.Error("the live stream is not what it was")
-		}
-		r.end()
-	})
-}
-
 // What the storage is too slow for is a gap, in numbers and in words.
 func TestASlowStorageLeavesAGap(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
@@ -314,20 +273,5 @@ func TestRecordTwice(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	})
-}
-
-// A storage that is away when the broadcast begins.
-func TestStorageAwayAtTheBeginning(t *testing.T) {
-	inBubble(t, func(t *testing.T, r *rig) {
-		d := newFakeDisk()
-		l, _ := library(t, d)
-		d.fail = func(string, string) error { return errors.New("input/output error") }
-		done := r.record(l)
-		r.write(5 * time.Second)
-		if err := <-done; !fault.Is(err, fault.Unavailable) {
-			t.Error(err)
-		}
-		r.end()
 	})
 }

@@ -37,6 +37,9 @@ func (l *Library) recover(ctx context.Context, id string) (*writer, error) {
 	if err == nil {
 		err = w.commit()
 	}
+	if err == nil {
+		err = w.noteOpen()
+	}
 	if err != nil {
 		_ = w.j.Close() // nothing was written
 		return nil, err
@@ -167,6 +170,12 @@ func (w *writer) describe(ctx context.Context, r *Rendition, name string, size, 
 	if err != nil {
 		return nil, nil, err
 	}
+	return w.describeData(ctx, r.Kind, init, name, data, number)
+}
+
+// describeData is describe for bytes that are in memory.
+func (w *writer) describeData(ctx context.Context, kind media.Kind, init *Init, name string, data []byte, number int64) (*segmentEntry, []byte, error) {
+	const op = "take into the index"
 	e := &segmentEntry{Sequence: number, Name: name, Init: init.Name, Size: int64(len(data))}
 	src := fmp4.NewReader(io.MultiReader(bytes.NewReader(init.Data), bytes.NewReader(data)))
 	for first := true; ; first = false {
@@ -181,7 +190,7 @@ func (w *writer) describe(ctx context.Context, r *Rendition, name string, size, 
 			return nil, nil, err
 		}
 		if first {
-			e.Base, e.Offset, e.Independent = p.DTS, p.PTS-p.DTS, p.Key || r.Kind == media.Audio
+			e.Base, e.Offset, e.Independent = p.DTS, p.PTS-p.DTS, p.Key || kind == media.Audio
 		}
 		e.Ticks += p.Duration
 	}

@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"onair/internal/fault"
@@ -15,6 +16,16 @@ type writer struct {
 	buf   []byte // records that are not yet in the journal
 	j     Journal
 	size  int64 // of the journal, as far as it is whole
+	torn  bool  // what is beyond size is to be cut off before more is written
+
+	mu     sync.Mutex
+	stored map[string]int64 // by rendition: the newest number in the index, durably
+
+	// Of an asset that was read again: what the journal of parts has, until it is known
+	// whether the broadcast goes on, and which of its files may be written over.
+	left      []leftSegment
+	openNext  int
+	openOther bool
 
 	// busy and trouble are guarded by Library.mu: somebody records; and what is in the way.
 	busy    bool
@@ -35,8 +46,20 @@ func (w *writer) commit() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	w.asset.show(w.draft.snapshot())
+	w.noteStored()
+	w.show()
 	return nil
+}
+
+// show makes what is in the draft seen.
+func (w *writer) show() {
+	s := w.draft.snapshot()
+	w.l.mu.Lock()
+	if err := w.trouble.Err; err != nil && s.State == Recording {
+		s.Error = err.Error()
+	}
+	w.l.mu.Unlock()
+	w.asset.show(s)
 }
 
 func (w *writer) flush() error {
@@ -50,13 +73,21 @@ func (w *writer) flush() error {
 		}
 		w.j = j
 	}
-	_, err := w.j.Write(w.buf)
+	var err error
+	if w.torn {
+		err = w.j.Truncate(w.size)
+	}
+	if err == nil {
+		w.torn = true
+		_, err = w.j.Write(w.buf)
+	}
 	if err == nil {
 		err = w.j.Sync()
 	}
 	if err != nil {
 		return err
 	}
+	w.torn = false
 	w.size += int64(len(w.buf))
 	w.buf = w.buf[:0]
 	return nil
@@ -81,10 +112,6 @@ func (w *writer) finish(cause error) error {
 		end.State = Errored
 		end.Error = cause.Error()
 		end.Error = end.Error[:min(len(end.Error), maxErrorText)]
-		// What was stored and is not yet in the journal is written again.
-		if w.j != nil {
-			_ = w.j.Truncate(w.size) // what stays of it is torn, and passed over
-		}
 	}
 	var err error
 	if w.add(&entry{End: end}, nil) {
@@ -96,6 +123,11 @@ func (w *writer) finish(cause error) error {
 	}
 	if err != nil && cause == nil {
 		return err
+	}
+	if err == nil {
+		if err := w.l.dropOpen(w.asset.id); err != nil {
+			w.l.log.Warn("the journal of parts of an asset that is complete is removed at the next start", "asset", w.asset.id, "error", err)
+		}
 	}
 	return nil
 }
@@ -133,7 +165,7 @@ func (l *Library) Finish(ctx context.Context, id string) error {
 	}
 	w.busy = true
 	l.mu.Unlock()
-	err := ctx.Err()
+	err := w.fold(ctx)
 	if err == nil {
 		err = w.finish(nil)
 	}

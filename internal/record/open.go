@@ -1,0 +1,301 @@
+package record
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"onair/internal/deliver/pack"
+)
+
+// What there is of segments that are not stored yet is in a journal of its own, so that a
+// power cut costs a second and not a segment: records like the index's, synced with every
+// part. It is two files that are written in turn: one that has become long is taken over into
+// the other, as far as it is not stored, and emptied once that is durable.
+
+const (
+	// openEvery is the least time between two syncs of an asset's journal of parts.
+	openEvery = 200 * time.Millisecond
+	// openTurn is from what size on one file is taken over into the other.
+	openTurn = 1 << 20
+	// maxOpen bounds what is waiting to be stored and is in the journal of parts: above it
+	// no more is written there until the storage is faster or back.
+	maxOpen = 64 << 20
+	// openRest is the pause after the journal of parts could not be written.
+	openRest = 2 * time.Second
+)
+
+func openName(asset string, i int) string { return asset + "/open." + strconv.Itoa(i) + journalExt }
+
+// partEntry is some bytes of a segment in progress; they are the record's data.
+type partEntry struct {
+	segmentEntry       // without what is known when it ends only
+	At           int64 `json:"from,omitempty"` // where in the segment they begin
+	More         bool  `json:"more,omitempty"` // they end within a fragment
+}
+
+// openLog writes the journal of parts of one asset, in a goroutine of its own: what is not
+// stored because the storage is slow or away is in it too.
+type openLog struct {
+	w     *writer
+	files [2]Journal
+	at    int              // the file in use
+	size  int64            // its length
+	begun bool             // it has all there was when it was taken into use
+	other bool             // the other one is not empty
+	marks map[string]*mark // of the renditions in the file
+	buf   []byte
+	told  bool
+}
+
+// mark is how far a rendition is in the file.
+type mark struct {
+	init  string
+	seq   int64
+	parts int
+}
+
+// keepOpen writes the journal of parts until ctx ends.
+func (w *writer) keepOpen(ctx context.Context, s *pack.Stream) {
+	o := &openLog{w: w, at: w.openNext, other: w.openOther, marks: map[string]*mark{}}
+	defer o.close()
+	for ctx.Err() == nil {
+		wait := []<-chan struct{}{ctx.Done(), s.Changed()}
+		for _, r := range s.Renditions() {
+			wait = append(wait, r.Snapshot().Next())
+		}
+		rest := openEvery
+		if err := o.pass(s); err != nil {
+			rest = openRest
+			w.l.m.openErrors.Inc()
+			if !o.told {
+				o.told = true
+				w.l.log.Warn("the segment in progress is not kept on disk: a power cut would cost more than a second of it", "asset", w.asset.id, "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(rest):
+			waitAny(wait)
+		}
+	}
+}
+
+func (o *openLog) close() {
+	for i, j := range o.files {
+		if j != nil {
+			_ = j.Close() // its bytes are synced
+			o.files[i] = nil
+		}
+	}
+}
+
+// pass writes what there is and is not in the file.
+func (o *openLog) pass(s *pack.Stream) error {
+	waiting := int64(0)
+	for _, r := range s.Renditions() {
+		for seg := range o.unstored(r) {
+			for i := range seg.Parts {
+				waiting += seg.Parts[i].Blob.Size
+			}
+		}
+	}
+	if waiting > maxOpen {
+		o.w.l.m.openSkipped.Inc()
+		return nil
+	}
+	if o.begun && o.size > max(openTurn, 2*waiting) {
+		o.turn()
+	}
+	o.buf = o.buf[:0]
+	for _, r := range s.Renditions() {
+		o.collect(r)
+	}
+	if len(o.buf) == 0 {
+		return nil
+	}
+	err := o.write()
+	if err != nil {
+		o.close()
+		clear(o.marks)
+		if o.begun {
+			o.turn() // what is in the file stays there
+		}
+	}
+	if cap(o.buf) > openTurn {
+		o.buf = nil
+	}
+	return err
+}
+
+// turn takes the other file into use.
+func (o *openLog) turn() {
+	o.at, o.size, o.begun, o.other = 1-o.at, 0, false, true
+	clear(o.marks)
+}
+
+// unstored yields the segments of a rendition that are not in the index yet.
+func (o *openLog) unstored(r *pack.Rendition) func(func(*pack.Segment) bool) {
+	snap, after := r.Snapshot(), o.w.storedTo(r.Name())
+	return func(yield func(*pack.Segment) bool) {
+		from := len(snap.Segments)
+		for from > 0 && snap.Segments[from-1].Sequence > after {
+			from--
+		}
+		for _, seg := range snap.Segments[from:] {
+			if !seg.Gap && !yield(seg) {
+				return
+			}
+		}
+		if open := inProgress(snap); open != nil && open.Sequence > after {
+			yield(open)
+		}
+	}
+}
+
+// inProgress returns the segment that is not complete; nil if there is nothing of it.
+func inProgress(snap *pack.Snapshot) *pack.Segment { return snap.Open }
+
+// collect appends the records of a rendition's new parts to buf.
+func (o *openLog) collect(r *pack.Rendition) {
+	for seg := range o.unstored(r) {
+		m := o.marks[r.Name()]
+		if m == nil {
+			m = &mark{}
+			o.marks[r.Name()] = m
+			o.buf = appendEntry(o.buf, &entry{R: r.Name(), Track: &trackEntry{Kind: r.Kind()}}, nil)
+		}
+		if seg.Sequence < m.seq {
+			continue
+		}
+		if seg.Sequence > m.seq {
+			m.seq, m.parts = seg.Sequence, 0
+		}
+		if m.parts < len(seg.Parts) && m.init != seg.Init.Name {
+			m.init = seg.Init.Name
+			o.buf = appendEntry(o.buf, &entry{R: r.Name(), Init: &initEntry{Name: seg.Init.Name, Track: seg.Init.Track}}, seg.Init.Blob.Chunks[0])
+		}
+		e := &partEntry{segmentEntry: segmentEntry{
+			Sequence: seg.Sequence, Name: seg.Name, Init: seg.Init.Name, Start: seg.Start, Base: seg.BaseTime, Offset: seg.Offset,
+			KeySize: seg.KeySize, Discontinuity: seg.Discontinuity, Independent: seg.Independent,
+		}}
+		for i := range seg.Parts {
+			b := seg.Parts[i].Blob
+			if i < m.parts {
+				e.At += b.Size
+				continue
+			}
+			for k, c := range b.Chunks {
+				for len(c) > 0 {
+					n := min(len(c), maxData)
+					e.More = n < len(c) || k+1 < len(b.Chunks)
+					o.buf = appendEntry(o.buf, &entry{R: r.Name(), Part: e}, c[:n])
+					e.At += int64(n)
+					c = c[n:]
+				}
+			}
+			m.parts++
+		}
+	}
+}
+
+// write makes buf durable.
+func (o *openLog) write() error {
+	j, err := o.file(o.at)
+	if err != nil {
+		return err
+	}
+	if !o.begun {
+		err = j.Truncate(0)
+	}
+	if err == nil {
+		_, err = j.Write(o.buf)
+	}
+	if err == nil {
+		err = j.Sync()
+	}
+	if err != nil {
+		return err
+	}
+	o.w.l.m.openSyncs.Inc()
+	o.size += int64(len(o.buf))
+	o.begun = true
+	if !o.other {
+		return nil
+	}
+	if j, err = o.file(1 - o.at); err == nil {
+		err = j.Truncate(0)
+	}
+	o.other = err != nil
+	return err
+}
+
+func (o *openLog) file(i int) (Journal, error) {
+	if o.files[i] == nil {
+		j, err := o.w.l.journals.Append(openName(o.w.asset.id, i))
+		if err != nil {
+			return nil, err
+		}
+		o.files[i] = j
+	}
+	return o.files[i], nil
+}
+
+// storedTo is the number of the newest segment of a rendition that is in the index, durably;
+// -1 if there is none.
+func (w *writer) storedTo(rendition string) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n, ok := w.stored[rendition]; ok {
+		return n
+	}
+	return -1
+}
+
+// noteStored remembers what is in the index, for the journal of parts.
+func (w *writer) noteStored() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stored == nil {
+		w.stored = make(map[string]int64, len(w.draft.renditions))
+	}
+	for _, r := range w.draft.renditions {
+		if n := len(r.Segments); n > 0 {
+			w.stored[r.Name] = r.Segments[n-1].Sequence
+		}
+	}
+}
+
+// dropOpen removes the journal of parts of an asset that is complete. What cannot be removed
+// is at the next start.
+func (l *Library) dropOpen(asset string) error {
+	for i := range 2 {
+		if err := l.journals.Remove(openName(asset, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepOpen removes the journals of parts of assets that are not unfinished, of all journals.
+func (l *Library) sweepOpen(names []string) {
+	for _, name := range names {
+		id, below, _ := strings.Cut(name, "/")
+		if !strings.HasPrefix(below, "open.") {
+			continue
+		}
+		l.mu.Lock()
+		_, known := l.known[id]
+		_, gone := l.ties.gone[id]
+		_, active := l.active[id]
+		l.mu.Unlock()
+		if active || !known && !gone && slices.Contains(names, journalName(id)) {
+			continue // it may be needed
+		}
+		if err := l.journals.Remove(name); err != nil {
+			l.log.Warn("a journal of parts that is of no use is removed at the next start", "asset", id, "error", err)
+		}
+	}
+}
