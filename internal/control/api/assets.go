@@ -148,7 +148,7 @@ func (a *API) assetOf(ctx context.Context, s store.Asset) asset {
 		}
 	}
 	if a.deps.Assets != nil && (s.Status == store.AssetReady || s.Status == store.AssetErrored) {
-		out.DownloadURL = some(base + "/v1/assets/" + s.ID + "/download.mp4")
+		out.DownloadURL = some(base + downloadPath(s.ID))
 	}
 	return out
 }

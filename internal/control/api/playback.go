@@ -53,23 +53,37 @@ type (
 	playbackOutput struct {
 		AllowOrigin string `header:"Access-Control-Allow-Origin" doc:"Players on any site may ask."`
 		Body        struct {
-			PlaybackID      string         `json:"playback_id"`
-			Status          string         `json:"status" enum:"idle,active,reconnecting,disabled"`
-			Title           string         `json:"title"`
-			LatencyMode     string         `json:"latency_mode" enum:"standard,low,ultra"`
-			Way             way            `json:"way"`
-			HLSURL          string         `json:"hls_url" doc:"Relative to this server, as the others." example:"/hls/pb_d4rga2n3l6y5w7x2z3b4c5e6f7/index.m3u8"`
-			WHEPURL         orNull[string] `json:"whep_url" doc:"For WebRTC; null when that is off."`
-			DASHURL         orNull[string] `json:"dash_url" doc:"Null when DASH is off."`
-			ThumbnailURL    orNull[string] `json:"thumbnail_url" doc:"The picture of the last seconds; null when the server makes no pictures."`
-			StoryboardURL   orNull[string] `json:"storyboard_url" doc:"WebVTT with small pictures of the time that can be gone back to; null as above."`
-			Viewers         int            `json:"viewers"`
-			RealtimeViewers int            `json:"realtime_viewers" doc:"How many may watch over WebRTC at a time; 0: nobody."`
+			PlaybackID      string            `json:"playback_id"`
+			Type            string            `json:"type" enum:"live_stream,asset" doc:"What the id is of; an asset is a recording or a clip."`
+			Status          string            `json:"status" enum:"idle,active,reconnecting,disabled,recording,ready,errored" doc:"The last three are of assets: recording grows, errored ends before its broadcast did, and all can be watched."`
+			Title           string            `json:"title"`
+			LatencyMode     orNull[string]    `json:"latency_mode" doc:"standard, low or ultra; null for an asset."`
+			Way             way               `json:"way"`
+			HLSURL          string            `json:"hls_url" doc:"Relative to this server, as the others." example:"/hls/pb_d4rga2n3l6y5w7x2z3b4c5e6f7/index.m3u8"`
+			WHEPURL         orNull[string]    `json:"whep_url" doc:"For WebRTC; null when that is off, and for an asset."`
+			DASHURL         orNull[string]    `json:"dash_url" doc:"Null when DASH is off."`
+			ThumbnailURL    orNull[string]    `json:"thumbnail_url" doc:"The picture of the last seconds, or of an asset at ?time= in seconds; null when the server makes no pictures."`
+			StoryboardURL   orNull[string]    `json:"storyboard_url" doc:"WebVTT with small pictures of the time that can be gone back to; null as above."`
+			PosterURL       orNull[string]    `json:"poster_url" doc:"A picture that stands for an asset; null as above, and for a live stream."`
+			DownloadURL     orNull[string]    `json:"download_url" doc:"An MP4 file of an asset; null while it grows, if not anybody may download it, and for a live stream."`
+			CreatedAt       orNull[time.Time] `json:"created_at" doc:"When an asset began; null for a live stream."`
+			Duration        orNull[float64]   `json:"duration" doc:"Seconds of an asset, so far while it grows; null for a live stream."`
+			DVR             orNull[float64]   `json:"dvr" doc:"Seconds that can be gone back at present while a live stream is on the air; null if it has no dvr."`
+			Replay          orNull[replayOf]  `json:"replay" doc:"The recording of the last broadcast of a live stream that is idle; null if there is none, or while it is on the air."`
+			Viewers         int               `json:"viewers" doc:"Of a live stream."`
+			RealtimeViewers int               `json:"realtime_viewers" doc:"How many may watch over WebRTC at a time; 0: nobody."`
 		}
+	}
+	replayOf struct {
+		PlaybackID string    `json:"playback_id" doc:"Ask for it in the same way."`
+		Status     string    `json:"status" enum:"recording,ready,errored"`
+		CreatedAt  time.Time `json:"created_at"`
+		Duration   float64   `json:"duration" doc:"Seconds."`
+		HLSURL     string    `json:"hls_url"`
 	}
 	way struct {
 		Protocol   string      `json:"protocol" enum:"webrtc,hls" doc:"How to play. A player that cannot do it, or sees no picture after 4 s, takes hls."`
-		Code       string      `json:"code" doc:"Why, for programs: room (few watch), interactive, crowd (as many watch over WebRTC as may), load (the machine is busy), not_live, no_webrtc (the player has none), webrtc_off; more may come." example:"room"`
+		Code       string      `json:"code" doc:"Why, for programs: room (few watch), interactive, crowd (as many watch over WebRTC as may), load (the machine is busy), not_live, no_webrtc (the player has none), webrtc_off, asset (it is a recording); more may come." example:"room"`
 		Reason     string      `json:"reason" doc:"Why, for people."`
 		CheckAfter orNull[int] `json:"check_after_seconds" doc:"When to ask again, since the crowd grows and shrinks; null: there is no need."`
 	}
@@ -80,10 +94,10 @@ const minCheck = 5 * time.Second
 
 func (a *API) playbackRoute(op describeOp) {
 	play := op("get-playback", http.MethodGet, "/v1/playback/{playback_id}", tagPlay, "Read what a player needs",
-		"Whether the stream is live, its title, its addresses, and which of them to play: WebRTC while few watch, else HLS, which everything plays. Needs no token; any site may ask.", http.StatusOK)
+		"Whether the stream is live, its title, its addresses, and which of them to play: WebRTC while few watch, else HLS, which everything plays. Likewise of an asset. Needs no token; any site may ask.", http.StatusOK)
 	play.Metadata[public] = true
 	play.Middlewares = huma.Middlewares{allowAnyOrigin}
-	register(a, play, []fault.Kind{fault.NotFound, fault.Forbidden}, a.getPlayback)
+	register(a, play, []fault.Kind{fault.NotFound, fault.Forbidden, fault.Disabled}, a.getPlayback)
 }
 
 // allowAnyOrigin lets pages of other sites read the answer, errors included.
@@ -93,8 +107,12 @@ func allowAnyOrigin(ctx huma.Context, next func(huma.Context)) {
 }
 
 func (a *API) getPlayback(ctx context.Context, in *playbackInput) (*playbackOutput, error) {
-	if _, err := a.deps.Auth.StreamOf(ctx, in.PlaybackID); err != nil {
+	w, err := a.deps.Auth.Watch(ctx, in.PlaybackID)
+	if err != nil {
 		return nil, err
+	}
+	if w.AssetID != "" {
+		return a.assetPlayback(ctx, in.PlaybackID, w.AssetID)
 	}
 	p, err := a.deps.Auth.Playback(ctx, in.PlaybackID)
 	if err != nil {
@@ -103,11 +121,19 @@ func (a *API) getPlayback(ctx context.Context, in *playbackInput) (*playbackOutp
 	out := &playbackOutput{AllowOrigin: "*"}
 	snap, there := a.deps.Streams.Snapshot(p.StreamID)
 	b, at := &out.Body, a.pathsOf(p.ID)
-	b.PlaybackID, b.Title, b.LatencyMode = p.ID, p.Title, p.LatencyMode
+	b.PlaybackID, b.Type, b.Title, b.LatencyMode = p.ID, "live_stream", p.Title, some(p.LatencyMode)
 	b.HLSURL, b.WHEPURL, b.DASHURL, b.ThumbnailURL, b.StoryboardURL = at.hls, unlessZero(at.whep), unlessZero(at.dash), unlessZero(at.thumbnail), unlessZero(at.storyboard)
 	s := status(p.Disabled, snap, there)
 	b.Status = string(s)
 	b.Viewers = a.deps.Streams.Viewers(p.StreamID)
+	switch s {
+	case store.Active, store.Reconnecting:
+		b.DVR = a.pastOf(p.StreamID)
+	case store.Idle:
+		if b.Replay, err = a.lastReplay(ctx, p); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case !a.deps.WHEP:
 	case p.RealtimeViewers != nil:

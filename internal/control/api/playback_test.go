@@ -34,7 +34,9 @@ func TestPlaybackTellsTheWay(t *testing.T) {
 	}
 	got := get("")
 	want := map[string]any{
-		"playback_id": pb, "status": "idle", "title": "", "latency_mode": "low", "viewers": 0.0, "realtime_viewers": 100.0,
+		"playback_id": pb, "type": "live_stream", "status": "idle",
+		"created_at": nil, "duration": nil, "download_url": nil, "poster_url": nil, "dvr": nil, "replay": nil,
+		"title": "", "latency_mode": "low", "viewers": 0.0, "realtime_viewers": 100.0,
 		"hls_url": "/hls/" + pb + "/index.m3u8", "whep_url": "/whep/" + pb, "dash_url": "/dash/" + pb + "/manifest.mpd",
 		"thumbnail_url": "/images/" + pb + "/thumbnail.jpg", "storyboard_url": "/images/" + pb + "/storyboard.vtt",
 		"way": map[string]any{"protocol": "webrtc", "code": "room", "reason": "12 of 100 watch over WebRTC.", "check_after_seconds": 20.0},

@@ -322,8 +322,9 @@ func TestPlaybackIDs(t *testing.T) {
 		}
 		return decode(t, status, w)
 	}
-	want := map[string]any{"playback_id": pb, "status": "idle", "title": "one", "latency_mode": "low", "hls_url": "/hls/" + pb + "/index.m3u8", "viewers": 0.0,
+	want := map[string]any{"playback_id": pb, "type": "live_stream", "status": "idle", "title": "one", "latency_mode": "low", "hls_url": "/hls/" + pb + "/index.m3u8", "viewers": 0.0,
 		"dash_url": nil, "whep_url": nil, "thumbnail_url": nil, "storyboard_url": nil, "realtime_viewers": 0.0,
+		"created_at": nil, "duration": nil, "download_url": nil, "poster_url": nil, "dvr": nil, "replay": nil,
 		"way": map[string]any{"protocol": "hls", "code": "webrtc_off", "reason": "The server does not play over WebRTC.", "check_after_seconds": nil},
 	}
 	if d := cmp.Diff(want, watch(pb, 200)); d != "" {

@@ -38,6 +38,7 @@ type Auth struct {
 	log      *slog.Logger
 	admin    atomic.Pointer[[sha256.Size]byte]
 	playback *otter.Cache[string, cached]
+	replays  *otter.Cache[replayKey, cachedReplay]
 	keys     *otter.Cache[keyHash, cachedKey]
 	failures *otter.Cache[string, *rate.Limiter]
 	refused  *prometheus.CounterVec
@@ -51,6 +52,10 @@ func New(_ context.Context, st *store.Store, log *slog.Logger, reg prometheus.Re
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "make the cache of playback ids", "", err, "")
 	}
+	replays, err := otter.New(&otter.Options[replayKey, cachedReplay]{MaximumSize: replayCacheSize, Executor: inline})
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "make the cache of recordings", "", err, "")
+	}
 	keys, err := otter.New(&otter.Options[keyHash, cachedKey]{MaximumSize: keyCacheSize, Executor: inline})
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "make the cache of stream keys", "", err, "")
@@ -60,7 +65,7 @@ func New(_ context.Context, st *store.Store, log *slog.Logger, reg prometheus.Re
 		return nil, fault.Wrap(fault.Internal, "make the list of failed attempts", "", err, "")
 	}
 	a := &Auth{
-		store: st, log: log, playback: playback, keys: keys, failures: failures,
+		store: st, log: log, playback: playback, replays: replays, keys: keys, failures: failures,
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onair_auth_refused_total",
 			Help: "Credentials that were refused, by reason: stream_key, stream_disabled, admin_token, admin_rate, playback_id, playback_policy.",
