@@ -53,9 +53,10 @@ var allowed = map[string][]string{
 	"deliver/audience": {"fault"},
 	"deliver/reply":    {"fault"},
 	"deliver/m3u8":     {"media", "fault"},
+	"deliver/mpd":      {"deliver/reply", "media"},
 	"deliver/hls":      {"deliver/m3u8", "deliver/reply", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},
-	"deliver/replay":   {"deliver/m3u8", "deliver/reply", "deliver/audience", "record", "media", "media/mp4file", "fault"},
-	"deliver/dash":     {"deliver/reply", "deliver/pack", "deliver/audience", "hub", "media", "media/fmp4", "event", "fault"},
+	"deliver/replay":   {"deliver/m3u8", "deliver/mpd", "deliver/reply", "deliver/audience", "record", "media", "media/fmp4", "media/mp4file", "fault"},
+	"deliver/dash":     {"deliver/mpd", "deliver/reply", "deliver/pack", "deliver/audience", "hub", "media", "media/fmp4", "event", "fault"},
 	"deliver/images":   {"deliver/reply", "deliver/pack", "deliver/replay", "record", "ffmpeg", "hub", "media", "media/bitstream", "media/fmp4", "event", "fault"},
 	// The hub and what it needs are for its tests, which compare it with net/http.
 	"deliver/shortcut": {"deliver/hls", "deliver/pack", "deliver/audience", "hub", "media", "event", "fault"},

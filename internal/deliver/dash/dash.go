@@ -32,6 +32,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"onair/internal/deliver/audience"
+	"onair/internal/deliver/mpd"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/reply"
 	"onair/internal/fault"
@@ -106,11 +107,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // find answers by what the path names.
 func (h *Handler) find(a *answer) {
-	if a.r.URL.Path == prefix+timeName {
+	if a.r.URL.Path == mpd.Prefix+mpd.TimeName {
 		a.clock()
 		return
 	}
-	t, ok := parsePath(a.r.URL.Path)
+	t, ok := mpd.ParsePath(a.r.URL.Path)
 	if !ok {
 		a.problem(problemPath)
 		return
@@ -118,7 +119,7 @@ func (h *Handler) find(a *answer) {
 	if h.picture(a, t) {
 		return
 	}
-	id, err := h.dir.StreamOf(a.r.Context(), t.id)
+	id, err := h.dir.StreamOf(a.r.Context(), t.ID)
 	if err != nil {
 		if a.r.Context().Err() != nil {
 			return
@@ -139,9 +140,9 @@ func (h *Handler) find(a *answer) {
 		return
 	}
 	switch {
-	case t.rendition == "" && t.session == "":
+	case t.Rendition == "" && t.Session == "":
 		h.enter(a, s)
-	case t.rendition == "":
+	case t.Rendition == "":
 		h.manifest(a, s, t)
 	default:
 		h.media(a, s, t)
@@ -151,9 +152,9 @@ func (h *Handler) find(a *answer) {
 // enter sends a viewer who comes on to a path of its own.
 func (h *Handler) enter(a *answer, s *pack.Stream) {
 	a.kind = kindManifest
-	to := audience.NewSession() + "/" + manifestName
+	to := audience.NewSession() + "/" + mpd.ManifestName
 	if s.Ended() {
-		to = audience.NewSession() + "/" + replayName
+		to = audience.NewSession() + "/" + mpd.ReplayName
 	}
 	if query := a.r.URL.RawQuery; query != "" {
 		to += "?" + query
@@ -164,7 +165,7 @@ func (h *Handler) enter(a *answer, s *pack.Stream) {
 
 // manifest serves the manifest. While the stream is just beginning it is held, so that the
 // first one already lists all renditions.
-func (h *Handler) manifest(a *answer, s *pack.Stream, t target) {
+func (h *Handler) manifest(a *answer, s *pack.Stream, t mpd.Target) {
 	a.kind = kindManifest
 	if !h.ready(a, s) {
 		a.problem(problemBeginning)
@@ -181,7 +182,7 @@ func (h *Handler) manifest(a *answer, s *pack.Stream, t target) {
 		return
 	}
 	text := now.plain
-	if t.file == replayName && now.replay != nil {
+	if t.File == mpd.ReplayName && now.replay != nil {
 		text = now.replay
 	}
 	if reply.AcceptsGzip(a.r.Header.Get("Accept-Encoding")) {

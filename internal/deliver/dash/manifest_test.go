@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"onair/internal/deliver/mpd"
 	"onair/internal/deliver/pack"
 	"onair/internal/media"
 	"onair/internal/media/fmp4"
@@ -90,7 +91,7 @@ func TestGoldenManifests(t *testing.T) {
 				r.end()
 				golden(t, tt.name+"-end", r.get(manifestPath).Body.String())
 				if tt.name == "low" || tt.name == "change" {
-					golden(t, tt.name+"-replay", r.get(child+replayName).Body.String())
+					golden(t, tt.name+"-replay", r.get(child+mpd.ReplayName).Body.String())
 				}
 			})
 		})
@@ -172,27 +173,27 @@ func (l *linter) representation(s *pack.Stream, r *xmlRepresentation, name strin
 	}
 	list := r.all()
 	for i, now := range list {
-		if i > 0 && now.t < list[i-1].t+list[i-1].d {
-			l.t.Errorf("%s: segment %d begins before the end of the one before it", name, now.number)
+		if i > 0 && now.T < list[i-1].T+list[i-1].D {
+			l.t.Errorf("%s: segment %d begins before the end of the one before it", name, now.Number)
 		}
-		seg := snap.Segment(now.number)
+		seg := snap.Segment(now.Number)
 		if seg == nil || seg.Blob == nil && !seg.Gap {
 			continue // foretold
 		}
-		if at := seg.BaseTime + seg.Offset; at != now.t {
-			l.t.Errorf("%s: segment %d begins at %d and is listed at %d", name, now.number, at, now.t)
+		if at := seg.BaseTime + seg.Offset; at != now.T {
+			l.t.Errorf("%s: segment %d begins at %d and is listed at %d", name, now.Number, at, now.T)
 		}
-		if before, ok := sure[now.number]; ok && before.t != now.t {
-			l.t.Errorf("%s: segment %d moved from %v to %v", name, now.number, before, now)
+		if before, ok := sure[now.Number]; ok && before.T != now.T {
+			l.t.Errorf("%s: segment %d moved from %v to %v", name, now.Number, before, now)
 		}
-		sure[now.number] = now
+		sure[now.Number] = now
 		l.fetch(r, now)
 	}
 }
 
 // fetch asks for a complete segment, once.
 func (l *linter) fetch(r *xmlRepresentation, s span) {
-	path := r.media(s.number)
+	path := r.media(s.Number)
 	if l.seen[path] {
 		return
 	}
@@ -273,20 +274,20 @@ func TestForecastsHold(t *testing.T) {
 					snap := r.snapshot(name)
 					rep := m.find(name)
 					list := rep.all()
-					if last := list[len(list)-1].number; last != r.snapshot("v0").LastSequence()+1 && last != r.snapshot("v0").LastSequence()+2 {
+					if last := list[len(list)-1].Number; last != r.snapshot("v0").LastSequence()+1 && last != r.snapshot("v0").LastSequence()+2 {
 						t.Fatalf("%s: the last segment listed is %d", name, last)
 					}
 					for _, s := range list {
-						end := s.t + s.d
-						if seg := snap.Segment(s.number); seg == nil || seg.Blob == nil {
-							ends[s.number] = end
+						end := s.T + s.D
+						if seg := snap.Segment(s.Number); seg == nil || seg.Blob == nil {
+							ends[s.Number] = end
 							continue
 						}
-						was, ok := ends[s.number]
-						delete(ends, s.number)
-						if off := snap.Track.Duration(was - end); ok && s.number != list[len(list)-1].number && (off < 0 || off > 120*time.Millisecond) {
+						was, ok := ends[s.Number]
+						delete(ends, s.Number)
+						if off := snap.Track.Duration(was - end); ok && s.Number != list[len(list)-1].Number && (off < 0 || off > 120*time.Millisecond) {
 							wrong++
-							t.Logf("%s: segment %d ended %v before it was foretold to", name, s.number, off)
+							t.Logf("%s: segment %d ended %v before it was foretold to", name, s.Number, off)
 						}
 					}
 				}
@@ -308,13 +309,13 @@ func TestFragmentsFit(t *testing.T) {
 			rep := m.find(name)
 			init := r.get(rep.media(-1)).Body.Bytes()
 			for _, s := range rep.all()[:5] {
-				body := r.get(rep.media(s.number)).Body.Bytes()
+				body := r.get(rep.media(s.Number)).Body.Bytes()
 				p, err := fmp4.NewReader(join(init, body)).ReadPacket(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
-				if p.PTS != s.t || !p.Key {
-					t.Errorf("%s %d: the first sample is shown at %d, listed %d; key %v", name, s.number, p.PTS, s.t, p.Key)
+				if p.PTS != s.T || !p.Key {
+					t.Errorf("%s %d: the first sample is shown at %d, listed %d; key %v", name, s.Number, p.PTS, s.T, p.Key)
 				}
 			}
 		}

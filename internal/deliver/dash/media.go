@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"onair/internal/deliver/mpd"
 	"onair/internal/deliver/pack"
 	"onair/internal/media"
 	"onair/internal/media/fmp4"
@@ -20,35 +21,35 @@ func derived(r *pack.Rendition) bool {
 const ahead = 3
 
 // media serves an initialization section or a segment.
-func (h *Handler) media(a *answer, s *pack.Stream, t target) {
+func (h *Handler) media(a *answer, s *pack.Stream, t mpd.Target) {
 	a.kind = kindMedia
-	name, number, ok := parseFile(t.file)
+	name, number, ok := mpd.ParseFile(t.File)
 	if !ok {
 		a.problem(problemResource)
 		return
 	}
 	// Viewers are counted by what they play. A player that asks for the manifest where it
 	// came in gets another session each time.
-	if t.session != "" && !h.viewers.Of(s).See(t.session, time.Now()) {
+	if t.Session != "" && !h.viewers.Of(s).See(t.Session, time.Now()) {
 		h.m.uncounted.Inc()
 	}
-	rend, ok := s.Rendition(t.rendition)
-	f := fetch{h: h, a: a, s: s, rend: rend, name: t.rendition, stem: name, number: number}
+	rend, ok := s.Rendition(t.Rendition)
+	f := fetch{h: h, a: a, s: s, rend: rend, name: t.Rendition, stem: name, number: number}
 	defer f.stop()
 	if !ok || derived(rend) {
 		f.made = true
 		v := h.view(s)
-		if !v.refused(t.rendition) {
-			if err := h.ladder.Want(s.Name(), t.rendition); err != nil {
-				if !v.lists(t.rendition) {
+		if !v.refused(t.Rendition) {
+			if err := h.ladder.Want(s.Name(), t.Rendition); err != nil {
+				if !v.lists(t.Rendition) {
 					a.problem(problemOf(err))
 					return
 				}
-				h.log.Info("rendition not to be had", "stream", s.Name(), "rendition", t.rendition, "reason", err.Error())
-				v.refuse(t.rendition)
+				h.log.Info("rendition not to be had", "stream", s.Name(), "rendition", t.Rendition, "reason", err.Error())
+				v.refuse(t.Rendition)
 			}
 		}
-		if v.refused(t.rendition) {
+		if v.refused(t.Rendition) {
 			f.replace()
 			return
 		}
@@ -196,8 +197,8 @@ func (f *fetch) init() {
 		}
 	}
 	snap := f.rend.Snapshot()
-	if f.stem != firstStem {
-		blob, status := snap.Find(f.stem + initExt)
+	if f.stem != mpd.FirstStem {
+		blob, status := snap.Find(f.stem + mpd.InitExt)
 		if status != pack.Found {
 			f.a.problem(problemResource)
 			return
@@ -252,7 +253,7 @@ func (f *fetch) segment() {
 			f.a.problem(problemResource)
 			return
 		case seg == nil:
-		case seg.Gap, f.stem != firstStem && f.stem != stem(seg.Init):
+		case seg.Gap, f.stem != mpd.FirstStem && f.stem != stem(seg.Init):
 			f.empty(snap, seg)
 			return
 		case seg.Blob != nil && sent == 0:

@@ -5,10 +5,12 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"onair/internal/deliver/mpd"
 	"onair/internal/deliver/reply"
 	"onair/internal/fault"
 	"onair/internal/hub"
@@ -59,7 +61,7 @@ func TestSegmentIsSentAsItComesToBe(t *testing.T) {
 			t.Errorf("header of a segment in progress: %v", w.Header())
 		}
 		w = r.get(rep.media(open.Sequence))
-		if w.Header().Get("Cache-Control") != cacheForever[0] || w.Header().Get("Content-Length") != itoa(int64(w.Body.Len())) {
+		if w.Header().Get("Cache-Control") != cacheForever[0] || w.Header().Get("Content-Length") != strconv.Itoa(w.Body.Len()) {
 			t.Errorf("header of a complete segment: %v", w.Header())
 		}
 	})
@@ -132,7 +134,7 @@ func TestForetoldUnderOldParameters(t *testing.T) {
 		r.write(newSource(t, mediatest.Options{}).take(19500*time.Millisecond), nil)
 		rep := r.manifest().find("v0")
 		list := rep.all()
-		last := list[len(list)-1].number
+		last := list[len(list)-1].Number
 		c := r.ask(rep.media(last))
 		r.write(bigger(t, begin, 19500*time.Millisecond, 6*time.Second), nil)
 		if w := answered(c); w == nil || w.Code != 200 || w.Body.Len() > 200 || w.Header().Get("Cache-Control") != "no-store" {
@@ -177,7 +179,7 @@ func TestRefusedRendition(t *testing.T) {
 func TestEntrance(t *testing.T) {
 	inBubble(t, media.LatencyLow, func(t *testing.T, r *rig) {
 		src := newSource(t, mediatest.Options{})
-		entry := "/dash/" + playbackID + "/" + manifestName
+		entry := "/dash/" + playbackID + "/" + mpd.ManifestName
 		synctest.Wait() // until the packer has seen the stream
 		early := r.ask(manifestPath)
 		r.write(src.take(5*time.Second), nil)
@@ -188,7 +190,7 @@ func TestEntrance(t *testing.T) {
 		if to := w.Header().Get("Location"); w.Code != 307 || len(to) != 16+len("/manifest.mpd?token=abc") || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("entrance: %d %s", w.Code, to)
 		}
-		a, b := r.get(manifestPath), r.get("/dash/"+playbackID+"/fedcba9876543210/"+manifestName)
+		a, b := r.get(manifestPath), r.get("/dash/"+playbackID+"/fedcba9876543210/"+mpd.ManifestName)
 		if n := r.handler.Viewers(streamID); n != 0 {
 			t.Errorf("%d viewers before there are any", n)
 		}
@@ -277,15 +279,15 @@ func FuzzPath(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		p, ok := parsePath(path)
+		p, ok := mpd.ParsePath(path)
 		if !ok {
 			return
 		}
-		if !reply.WellFormed(p.id) || p.session != "" && !reply.WellFormed(p.session) || len(p.file) > reply.MaxName {
+		if !reply.WellFormed(p.ID) || p.Session != "" && !reply.WellFormed(p.Session) || len(p.File) > reply.MaxName {
 			t.Errorf("%q is %+v", path, p)
 		}
-		if stem, number, ok := parseFile(p.file); ok && number >= 0 && p.file != stem+"-"+itoa(number)+segmentExt {
-			t.Errorf("%q is %q and %d", p.file, stem, number)
+		if stem, number, ok := mpd.ParseFile(p.File); ok && number >= 0 && p.File != stem+"-"+strconv.FormatInt(number, 10)+mpd.SegmentExt {
+			t.Errorf("%q is %q and %d", p.File, stem, number)
 		}
 	})
 }

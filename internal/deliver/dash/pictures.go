@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"onair/internal/deliver/mpd"
 	"onair/internal/media"
 )
 
@@ -25,13 +26,8 @@ const (
 	// manifest is: it is the same for all playback ids of a stream, so it can name none.
 	pictureExt   = ".jpg"
 	pictureMedia = "pictures/picture-$Number$" + pictureExt
-	// picturesID is the id of their representation, which no rendition can have, and
-	// picturesSet that of its set, whatever other sets there are.
-	picturesID, picturesSet = "pictures.jpg", 100
-	// schemeTiles is that of DASH-IF IOP v4.3, section 6.2.6; of more than one picture a
-	// segment dash.js 5 finds the wrong one where segments do not begin at multiples of
-	// their length.
-	schemeTiles, oneTile = "http://dashif.org/guidelines/thumbnail_tile", "1x1"
+	// picturesID is the id of their representation, which no rendition can have.
+	picturesID = "pictures.jpg"
 )
 
 // illustrates tells whether a Period that begins now lists pictures. It goes on with what it
@@ -52,7 +48,7 @@ func (l *listing) shown(list []span) []span {
 		last = open.Sequence
 	}
 	for len(list) > 0 {
-		if seg := l.snap.Segment(list[0].number); seg != nil && seg.KeySize > 0 {
+		if seg := l.snap.Segment(list[0].Number); seg != nil && seg.KeySize > 0 {
 			break
 		}
 		list = list[1:]
@@ -61,12 +57,12 @@ func (l *listing) shown(list []span) []span {
 }
 
 // illustrate gives a Period the pictures of what its leading rendition shows.
-func (p *period) illustrate(lead *listing, spans []span, k *known) {
+func illustrate(p *mpd.Period, lead *listing, spans []span, k *known) {
 	if len(spans) == 0 || k.pictures == nil {
 		return
 	}
 	track := lead.track
-	if seg := lead.snap.Segment(spans[0].number); seg != nil && seg.Init != nil {
+	if seg := lead.snap.Segment(spans[0].Number); seg != nil && seg.Init != nil {
 		track = seg.Init.Track
 	}
 	width, height, bits, ok := k.pictures.Picture(track)
@@ -75,39 +71,19 @@ func (p *period) illustrate(lead *listing, spans []span, k *known) {
 	}
 	length := time.Second
 	for _, s := range spans {
-		length = max(length, track.Duration(s.d))
+		length = max(length, track.Duration(s.D))
 	}
-	p.pictures = &pictures{track: track, spans: spans, width: width, height: height, peak: int64(float64(bits) / length.Seconds())}
-}
-
-// pictures are what a Period lists of them.
-type pictures struct {
-	track         *media.Track
-	spans         []span
-	width, height int
-	peak          int64
-}
-
-// set renders them.
-func (p *pictures) set(start time.Duration) xmlSet {
-	return xmlSet{
-		ID: picturesSet, ContentType: "image", MimeType: "image/jpeg", Alignment: true, StartWithSAP: 1, Priority: 1,
-		Representations: []xmlRepresentation{{
-			ID: picturesID, Bandwidth: bandwidth(p.peak), Width: p.width, Height: p.height,
-			Essential: []xmlDescriptor{{schemeTiles, oneTile}},
-			Template: xmlTemplate{
-				Media: pictureMedia, StartNumber: p.spans[0].number, Timescale: p.track.Timescale, Offset: p.track.Ticks(start),
-				Segments: timeline(p.spans),
-			},
-		}},
+	p.Pictures = &mpd.Pictures{
+		ID: picturesID, Media: pictureMedia, Track: track, Spans: spans,
+		Width: width, Height: height, Peak: int64(float64(bits) / length.Seconds()),
 	}
 }
 
 // picture has a picture served, if the path names one.
-func (h *Handler) picture(a *answer, t target) bool {
-	if h.pictures == nil || !strings.HasSuffix(t.file, pictureExt) {
+func (h *Handler) picture(a *answer, t mpd.Target) bool {
+	if h.pictures == nil || !strings.HasSuffix(t.File, pictureExt) {
 		return false
 	}
-	h.pictures.Serve(a.w, a.r, t.id, t.file)
+	h.pictures.Serve(a.w, a.r, t.ID, t.File)
 	return true
 }

@@ -2,6 +2,7 @@ package dash
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -69,18 +70,18 @@ func TestPicturesAreListed(t *testing.T) {
 				pictures, video := sets[id].Representations[0], m.Periods[i].Sets[0].Representations[0]
 				listed := map[int64]span{}
 				for _, s := range video.all() {
-					listed[s.number] = s
+					listed[s.Number] = s
 				}
 				if pictures.Template.Timescale != video.Template.Timescale || pictures.Template.Offset != video.Template.Offset {
 					t.Fatalf("another clock: %+v, %+v", pictures.Template, video.Template)
 				}
 				snap := s.Renditions()[0].Snapshot()
 				for _, p := range pictures.all() {
-					if listed[p.number] != p {
-						t.Fatalf("the picture %v is of the segment %v", p, listed[p.number])
+					if listed[p.Number] != p {
+						t.Fatalf("the picture %v is of the segment %v", p, listed[p.Number])
 					}
-					if seg := snap.Segment(p.number); seg == nil || seg.KeySize == 0 {
-						t.Fatalf("there is no picture %d", p.number)
+					if seg := snap.Segment(p.Number); seg == nil || seg.KeySize == 0 {
+						t.Fatalf("there is no picture %d", p.Number)
 					}
 				}
 			}
@@ -94,11 +95,11 @@ func TestPicturesAreListed(t *testing.T) {
 		}
 		for _, set := range sets {
 			rep := set.Representations[0]
-			if set.MimeType != "image/jpeg" || rep.Width != 160 || rep.Height != 90 || rep.Codecs != "" || len(rep.Essential) != 1 || rep.Essential[0] != (xmlDescriptor{schemeTiles, "1x1"}) {
+			if set.MimeType != "image/jpeg" || rep.Width != 160 || rep.Height != 90 || rep.Codecs != "" || len(rep.Essential) != 1 || rep.Essential[0] != (xmlDescriptor{"http://dashif.org/guidelines/thumbnail_tile", "1x1"}) {
 				t.Errorf("%+v", set)
 			}
 			path := rep.media(rep.Template.StartNumber)
-			if w := r.get(path); w.Code != 200 || shown.asked[len(shown.asked)-1] != playbackID+" picture-"+itoa(rep.Template.StartNumber)+".jpg" {
+			if w := r.get(path); w.Code != 200 || shown.asked[len(shown.asked)-1] != playbackID+" picture-"+strconv.FormatInt(rep.Template.StartNumber, 10)+".jpg" {
 				t.Errorf("%s: %d, %q", path, w.Code, shown.asked)
 			}
 		}

@@ -3,54 +3,14 @@ package dash
 import (
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
+	"onair/internal/deliver/mpd"
 	"onair/internal/deliver/pack"
 	"onair/internal/deliver/reply"
 	"onair/internal/media"
 )
-
-// presentation is what a manifest says.
-type presentation struct {
-	start     time.Time // wall clock of media time 0
-	published time.Time
-	// ended makes it static, and rebased lets its time begin at its first segment.
-	ended, rebased bool
-	// low is set if segments are sent while they come to be.
-	low bool
-	// update is how long a player may do without a newer manifest, delay how far behind the
-	// clock it plays, buffer what it needs before it starts, window how far back it may go.
-	update, delay, buffer, longest, window time.Duration
-	end                                    time.Duration // of the last segment listed
-	periods                                []period
-}
-
-// period is a stretch with the same initialization sections.
-type period struct {
-	id    string
-	start time.Duration
-	sets  []set
-	// pictures are those of its segments; nil for none.
-	pictures *pictures
-}
-
-// set holds renditions that players may switch between.
-type set struct {
-	kind     media.Kind
-	codec    media.Codec
-	language string
-	// priority is higher where the source's own media is.
-	priority int
-	list     []representation
-}
-
-type representation struct {
-	listing
-	stem  string
-	spans []span
-	// early is how long before its end a segment can be asked for.
-	early, part time.Duration
-}
 
 // known is what must be remembered of a stream from one manifest to the next: where its
 // Periods began, though what was there is no longer listed, and which of the renditions that
@@ -245,7 +205,7 @@ func leading(list []listing, kind media.Kind) int {
 }
 
 // present describes a stream as it is now. It returns nil if there is nothing to list.
-func present(list []listing, parts time.Duration, target time.Duration, k *known, now time.Time) *presentation {
+func present(list []listing, parts time.Duration, target time.Duration, k *known, now time.Time) *mpd.Presentation {
 	at := leading(list, media.Video)
 	if at < 0 {
 		at = leading(list, media.Audio)
@@ -261,8 +221,8 @@ func present(list []listing, parts time.Duration, target time.Duration, k *known
 		k.first = "p" + stem(lead.initIn(oldest, oldest+1))
 	}
 	k.relist(list, lead, f.last+1, now)
-	p := &presentation{low: f.on, ended: lead.snap.Ended, longest: target + time.Second/2}
-	p.pace(&f, lead, parts, target)
+	p := &mpd.Presentation{Low: f.on, Ended: lead.snap.Ended, Longest: target + time.Second/2}
+	pace(p, &f, lead, parts, target)
 	spans := make([][]span, len(list))
 	for i := range list {
 		l := &list[i]
@@ -270,7 +230,7 @@ func present(list []listing, parts time.Duration, target time.Duration, k *known
 			spans[i] = l.spans(&f)
 			if n := len(spans[i]); n > 0 {
 				end := spans[i][n-1]
-				p.end = max(p.end, l.track.Duration(end.t+end.d))
+				p.End = max(p.End, l.track.Duration(end.T+end.D))
 			}
 		}
 	}
@@ -288,23 +248,23 @@ func present(list []listing, parts time.Duration, target time.Duration, k *known
 			spans[i] = rescaled(spans[like], list[like].track, l.track)
 		}
 	}
-	p.divide(list, at, spans, k, oldest, f.last+1, &f, parts)
+	p.Periods = divide(list, at, spans, k, oldest, f.last+1, &f, parts)
 	return p
 }
 
 // pace says how players are to keep time.
-func (p *presentation) pace(f *forecast, lead *listing, parts, target time.Duration) {
+func pace(p *mpd.Presentation, f *forecast, lead *listing, parts, target time.Duration) {
 	list := complete(lead.snap)
 	first, last := list[0], list[len(list)-1]
 	// One segment less than there are: what is listed is there for as long as it is asked for.
-	p.window = (lead.track.Duration(last.t+last.d-first.t) - target).Truncate(time.Second)
-	p.window = max(p.window, target, time.Second)
+	p.Window = (lead.track.Duration(last.T+last.D-first.T) - target).Truncate(time.Second)
+	p.Window = max(p.Window, target, time.Second)
 	if !f.on {
-		p.update, p.delay, p.buffer = max(time.Second, target/3), 5*target/2, target
+		p.Update, p.Delay, p.Buffer = max(time.Second, target/3), 5*target/2, target
 		return
 	}
-	p.update = min(max(time.Second, (f.length/2).Truncate(100*time.Millisecond)), 2*time.Second)
-	p.delay, p.buffer = (3*parts + lateness).Round(100*time.Millisecond), max(parts, 500*time.Millisecond)
+	p.Update = min(max(time.Second, (f.length/2).Truncate(100*time.Millisecond)), 2*time.Second)
+	p.Delay, p.Buffer = (3*parts + lateness).Round(100*time.Millisecond), max(parts, 500*time.Millisecond)
 }
 
 // lateness is what players are behind the clock beside three parts. The manifest is asked
@@ -313,7 +273,7 @@ const lateness = time.Second
 
 // divide makes the Periods of the segments from one number to before another; lead is the
 // index of the leading rendition.
-func (p *presentation) divide(list []listing, lead int, spans [][]span, k *known, from, to int64, f *forecast, parts time.Duration) {
+func divide(list []listing, lead int, spans [][]span, k *known, from, to int64, f *forecast, parts time.Duration) (periods []mpd.Period) {
 	id, start, listed, illustrated := k.first, time.Duration(0), k.listed, k.illustrated
 	for i := 0; ; i++ {
 		next := to
@@ -321,51 +281,39 @@ func (p *presentation) divide(list []listing, lead int, spans [][]span, k *known
 			next = min(k.borders[i].number, to)
 		}
 		if next > from {
-			now := period{id: id, start: start}
+			now := mpd.Period{ID: id, Start: start}
 			for j := range list {
 				if l := &list[j]; !l.derived || slices.Contains(listed, l.name) {
-					now.add(l, between(spans[j], from, next), l.initIn(from, next), f, parts)
+					add(&now, l, between(spans[j], from, next), l.initIn(from, next), f, parts)
 				}
 			}
 			if illustrated {
-				now.illustrate(&list[lead], between(list[lead].shown(spans[lead]), from, next), k)
+				illustrate(&now, &list[lead], between(list[lead].shown(spans[lead]), from, next), k)
 			}
-			if len(now.sets) > 0 {
-				p.periods = append(p.periods, now)
+			if len(now.Sets) > 0 {
+				periods = append(periods, now)
 			}
 			from = next
 		}
 		if i >= len(k.borders) || k.borders[i].number >= to || k.borders[i].open {
-			return // what begins there is listed when it is known when
+			return periods // what begins there is listed when it is known when
 		}
 		b := &k.borders[i]
-		id, start, listed, illustrated = "p"+itoa(b.number), b.start.Truncate(time.Millisecond), b.listed, b.illustrated
+		id, start, listed, illustrated = "p"+strconv.FormatInt(b.number, 10), b.start.Truncate(time.Millisecond), b.listed, b.illustrated
 	}
 }
 
-// add puts a rendition into the set of its like.
-func (p *period) add(l *listing, spans []span, init *pack.Init, f *forecast, parts time.Duration) {
+// add lists a rendition in a Period.
+func add(p *mpd.Period, l *listing, spans []span, init *pack.Init, f *forecast, parts time.Duration) {
 	if len(spans) == 0 || init == nil && !l.derived || l.track.CodecString == "" {
 		return
 	}
-	r := representation{listing: *l, stem: stem(init), spans: spans}
+	r := mpd.Representation{Name: l.name, Track: l.track, Rate: l.rate, Peak: l.peak, Stem: stem(init), Spans: spans}
 	if init != nil {
-		r.track = init.Track
+		r.Track = init.Track
 	}
 	if f.on {
-		r.early, r.part = max(0, f.length-parts), parts
+		r.Early, r.Part = max(0, f.length-parts), parts
 	}
-	kind := r.track.Kind()
-	at := slices.IndexFunc(p.sets, func(s set) bool {
-		return s.kind == kind && s.codec == r.track.Codec && (kind == media.Video || s.language == r.track.Language)
-	})
-	if at < 0 {
-		at = len(p.sets)
-		p.sets = append(p.sets, set{kind: kind, codec: r.track.Codec, language: r.track.Language, priority: 1})
-	}
-	s := &p.sets[at]
-	s.list = append(s.list, r)
-	if !l.derived {
-		s.priority = 2
-	}
+	p.Add(r, !l.derived)
 }

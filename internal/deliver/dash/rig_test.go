@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"onair/internal/deliver/audience"
+	"onair/internal/deliver/mpd"
 	"onair/internal/deliver/pack"
 	"onair/internal/event"
 	"onair/internal/fault"
@@ -28,7 +30,7 @@ import (
 const streamID, playbackID, session = "ls_test", "pb_test", "0123456789abcdef"
 
 const (
-	manifestPath = "/dash/" + playbackID + "/" + session + "/" + manifestName
+	manifestPath = "/dash/" + playbackID + "/" + session + "/" + mpd.ManifestName
 	child        = "/dash/" + playbackID + "/" + session + "/"
 )
 
@@ -243,7 +245,7 @@ func (r *xmlRepresentation) all() (list []span) {
 			t = *s.T
 		}
 		for range s.R + 1 {
-			list = append(list, span{number, t, s.D})
+			list = append(list, span{Number: number, T: t, D: s.D})
 			number++
 			t += s.D
 		}
@@ -255,7 +257,7 @@ func (r *xmlRepresentation) all() (list []span) {
 func (r *xmlRepresentation) media(number int64) string {
 	path := r.Template.Initialization
 	if number >= 0 {
-		path = strings.ReplaceAll(r.Template.Media, "$Number$", itoa(number))
+		path = strings.ReplaceAll(r.Template.Media, "$Number$", strconv.FormatInt(number, 10))
 	}
 	return child + strings.ReplaceAll(path, "$RepresentationID$", r.ID)
 }

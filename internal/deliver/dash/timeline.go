@@ -4,15 +4,13 @@ import (
 	"strings"
 	"time"
 
+	"onair/internal/deliver/mpd"
 	"onair/internal/deliver/pack"
 	"onair/internal/media"
 )
 
 // span is a segment as a manifest lists it, in ticks of its representation's timescale.
-type span struct {
-	number int64
-	t, d   int64
-}
+type span = mpd.Span
 
 // listing is a rendition that a manifest may list.
 type listing struct {
@@ -35,10 +33,6 @@ type listing struct {
 // proves too short, dash.js 5 and Shaka 5 ask for the segment again.
 const forecastSlack = 25 * time.Millisecond
 
-// joint is how far the ends of two segments may be from each other for them to be listed as
-// one after the other.
-const joint = 60 * time.Millisecond
-
 // forecast is what the leading track tells of the segments to come.
 type forecast struct {
 	on bool
@@ -57,12 +51,12 @@ func (f *forecast) end(number int64) (time.Duration, bool) {
 	if len(f.lead) == 0 {
 		return 0, false
 	}
-	i := number - f.lead[0].number
+	i := number - f.lead[0].Number
 	if i < 0 || i >= int64(len(f.lead)) {
 		return 0, false
 	}
 	s := f.lead[i]
-	end := f.track.Duration(s.t + s.d)
+	end := f.track.Duration(s.T + s.D)
 	if number < f.from {
 		end += forecastSlack
 	}
@@ -92,39 +86,21 @@ func foretell(snap *pack.Snapshot, parts time.Duration) forecast {
 		if open.Duration > length {
 			length = open.Duration + parts
 		}
-		f.lead = follow(f.lead, span{open.Sequence, open.BaseTime + open.Offset, snap.Track.Ticks(length + forecastSlack)}, snap.Track)
+		f.lead = mpd.Follow(f.lead, span{Number: open.Sequence, T: open.BaseTime + open.Offset, D: snap.Track.Ticks(length + forecastSlack)}, snap.Track)
 		f.last = open.Sequence
 	}
 	end := f.lead[len(f.lead)-1]
 	f.last++
-	f.lead = append(f.lead, span{f.last, end.t + end.d, snap.Track.Ticks(f.length + forecastSlack)})
+	f.lead = append(f.lead, span{Number: f.last, T: end.T + end.D, D: snap.Track.Ticks(f.length + forecastSlack)})
 	return f
 }
 
 // complete lists the complete segments, as far back as their numbers follow one another.
 func complete(snap *pack.Snapshot) (list []span) {
 	for _, seg := range snap.Segments {
-		list = follow(list, span{seg.Sequence, seg.BaseTime + seg.Offset, seg.Ticks}, seg.Init.Track)
+		list = mpd.Follow(list, span{Number: seg.Sequence, T: seg.BaseTime + seg.Offset, D: seg.Ticks}, seg.Init.Track)
 	}
 	return list
-}
-
-// follow appends a segment. Where it begins at about the end of the one before it, that one
-// is made to end exactly there, and where its number does not follow, the list begins anew.
-func follow(list []span, s span, t *media.Track) []span {
-	s.d = max(s.d, 1)
-	n := len(list)
-	if n == 0 {
-		return append(list, s)
-	}
-	last := &list[n-1]
-	if s.number != last.number+1 || s.t <= last.t {
-		return append(list[:0:0], s)
-	}
-	if gap := s.t - (last.t + last.d); gap < 0 || t.Duration(gap) < joint {
-		last.d = s.t - last.t
-	}
-	return append(list, s)
 }
 
 // spans lists the segments of a rendition: its own, and what follows from the forecast.
@@ -135,15 +111,15 @@ func (l *listing) spans(f *forecast) []span {
 	}
 	t := l.snap.Track
 	if open := l.snap.Open; open != nil {
-		list = follow(list, span{open.Sequence, open.BaseTime + open.Offset, max(open.Ticks, 1)}, t)
+		list = mpd.Follow(list, span{Number: open.Sequence, T: open.BaseTime + open.Offset, D: max(open.Ticks, 1)}, t)
 		list = stretch(list, f, t)
 	}
 	for len(list) > 0 {
 		last := list[len(list)-1]
-		if last.number >= f.last {
+		if last.Number >= f.last {
 			break
 		}
-		list = stretch(append(list, span{last.number + 1, last.t + last.d, 1}), f, t)
+		list = stretch(append(list, span{Number: last.Number + 1, T: last.T + last.D, D: 1}), f, t)
 	}
 	return list
 }
@@ -151,11 +127,11 @@ func (l *listing) spans(f *forecast) []span {
 // stretch gives the last segment the end that the leading track's has.
 func stretch(list []span, f *forecast, t *media.Track) []span {
 	last := &list[len(list)-1]
-	end, ok := f.end(last.number)
+	end, ok := f.end(last.Number)
 	if !ok {
 		return list[:len(list)-1]
 	}
-	last.d = max(last.d, t.Ticks(end)-last.t, 1)
+	last.D = max(last.D, t.Ticks(end)-last.T, 1)
 	return list
 }
 
@@ -163,8 +139,8 @@ func stretch(list []span, f *forecast, t *media.Track) []span {
 func rescaled(list []span, from, to *media.Track) []span {
 	out := make([]span, len(list))
 	for i, s := range list {
-		t := to.Ticks(from.Duration(s.t))
-		out[i] = span{s.number, t, max(to.Ticks(from.Duration(s.t+s.d))-t, 1)}
+		t := to.Ticks(from.Duration(s.T))
+		out[i] = span{Number: s.Number, T: t, D: max(to.Ticks(from.Duration(s.T+s.D))-t, 1)}
 	}
 	return out
 }
@@ -211,18 +187,18 @@ func (l *listing) initIn(from, to int64) *pack.Init {
 // stem is the name of an initialization section without its extension.
 func stem(init *pack.Init) string {
 	if init == nil {
-		return firstStem
+		return mpd.FirstStem
 	}
-	return strings.TrimSuffix(init.Name, initExt)
+	return strings.TrimSuffix(init.Name, mpd.InitExt)
 }
 
 // between returns the segments from one number to before another.
 func between(list []span, from, to int64) []span {
-	for len(list) > 0 && list[0].number < from {
+	for len(list) > 0 && list[0].Number < from {
 		list = list[1:]
 	}
 	for i, s := range list {
-		if s.number >= to {
+		if s.Number >= to {
 			return list[:i:i]
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"onair/internal/deliver/mpd"
 	"onair/internal/deliver/pack"
 	"onair/internal/media"
 )
@@ -91,14 +92,14 @@ func (v *view) current(s *pack.Stream, offers []media.Offer) (*shown, error) {
 	if p == nil {
 		return nil, nil
 	}
-	p.start, p.published = s.AvailabilityStart(), time.Now()
+	p.Start, p.Published = s.AvailabilityStart(), time.Now()
 	now := new(shown)
 	var err error
-	if now.plain, err = p.text(); err != nil {
+	if now.plain, err = textOf(p); err != nil {
 		return nil, err
 	}
-	if p.rebased = p.ended; p.rebased {
-		if now.replay, err = p.text(); err != nil {
+	if p.Rebased = p.Ended; p.Rebased {
+		if now.replay, err = textOf(p); err != nil {
 			return nil, err
 		}
 	}
@@ -107,8 +108,8 @@ func (v *view) current(s *pack.Stream, offers []media.Offer) (*shown, error) {
 	return now, nil
 }
 
-func (p *presentation) text() (*text, error) {
-	b, err := p.render()
+func textOf(p *mpd.Presentation) (*text, error) {
+	b, err := p.Render()
 	if err != nil {
 		return nil, err
 	}

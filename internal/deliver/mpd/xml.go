@@ -1,4 +1,4 @@
-package dash
+package mpd
 
 import (
 	"encoding/xml"
@@ -153,5 +153,3 @@ func frameRate(rate float64) string {
 
 // bandwidth is in whole kbit/s.
 func bandwidth(peak int64) int64 { return max(1000, (peak+999)/1000*1000) }
-
-func itoa(v int64) string { return strconv.FormatInt(v, 10) }
