@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { console_ } from './browser-console.mjs';
 import { realtime } from './browser-realtime.mjs';
+import { recording } from './browser-recording.mjs';
 import { watch } from './browser-watch.mjs';
 import { start } from './mock-server.mjs';
 
@@ -92,7 +93,7 @@ async function open(look, base) {
 
 const only = process.env.ONLY;
 for (const look of LOOKS) {
-  for (const script of [console_, watch, realtime]) {
+  for (const script of [console_, watch, recording, realtime]) {
     if (only && !`${look.name}.${script.name}`.includes(only)) continue;
     const mock = await start();
     const session = await open(look, mock.base);

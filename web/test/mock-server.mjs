@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { report } from './health.mjs';
+import { recordings } from './mock-recording.mjs';
 import { renditions, TRANSCODING } from './renditions.mjs';
 
 const NO_DATA = {
@@ -48,6 +49,7 @@ function policy(page) {
 
 export async function start(port = 0) {
   const media = mkdtempSync(join(tmpdir(), 'onair-mock-'));
+  const recorded = recordings(media);
   const streams = new Map();
   const healths = new Map();
   const feeds = new Set();
@@ -170,15 +172,15 @@ export async function start(port = 0) {
     emit('live_stream.idle', s.id, { reason });
   };
 
-  /** Starts the picture: two qualities, one-second segments. Resolves when it can be played. */
-  const picture = async () => {
+  /** Starts the picture: two qualities, one-second segments, all kept if there is a past. Resolves when it can be played. */
+  const picture = async ({ past = false } = {}) => {
     encoder = spawn(
       'ffmpeg',
       [
         '-loglevel error -re -f lavfi -i testsrc2=size=640x360:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000',
         '-filter_complex [0:v]split=2[a][b];[b]scale=320:180[c] -map [a] -map [c] -map 1:a -map 1:a',
         '-c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p -g 25 -sc_threshold 0 -b:v:0 600k -b:v:1 150k -c:a aac -b:a 64k',
-        '-f hls -hls_time 1 -hls_list_size 6 -hls_segment_type fmp4 -hls_flags program_date_time+delete_segments+independent_segments',
+        `-f hls -hls_time 1 -hls_list_size ${past ? 0 : 6} -hls_segment_type fmp4 -hls_flags program_date_time+independent_segments${past ? '' : '+delete_segments'}`,
         '-master_pl_name index.m3u8 -hls_fmp4_init_filename init.mp4 -hls_segment_filename',
       ]
         .join(' ')
@@ -197,11 +199,11 @@ export async function start(port = 0) {
       lists.every((l) => existsSync(l) && readFileSync(l, 'utf8').split('#EXTINF').length > 3);
     while (!ready()) await new Promise((r) => setTimeout(r, 50));
   };
-  const stopPicture = () =>
+  const stopPicture = (signal = 'SIGKILL') =>
     new Promise((resolve) => {
       if (!encoder || encoder.exitCode !== null || encoder.signalCode !== null) return resolve();
       encoder.once('exit', resolve);
-      encoder.kill('SIGKILL');
+      encoder.kill(signal);
     });
 
   const send = (res, status, body, headers = {}) => {
@@ -224,12 +226,13 @@ export async function start(port = 0) {
     const url = new URL(req.url, 'http://mock');
     const path = url.pathname;
     if (down) return req.socket.destroy();
+    if (recorded.serve(path, res)) return;
     if (path.startsWith('/hls/')) return file(res, media, path.split('/').slice(3).join('/'), 'no-cache');
     if (path.startsWith('/v1/playback/')) {
       const id = path.slice(13);
       const s = [...streams.values()].find((s) => s.playback_ids.some((p) => p.id === id));
       if (!s) return problem(res, 404, 'not_found', 'no such playback id');
-      const { status, title, latency_mode, viewers } = s;
+      const { status, title, latency_mode, viewers, dvr = null, replay = null } = s;
       asked.push(Object.fromEntries(url.searchParams));
       return send(res, 200, {
         playback_id: id,
@@ -242,6 +245,8 @@ export async function start(port = 0) {
         thumbnail_url: `/images/${id}/thumbnail.jpg`,
         storyboard_url: `/images/${id}/storyboard.vtt`,
         viewers,
+        dvr,
+        replay,
         realtime_viewers: 100,
         way: { check_after_seconds: 5, ...way },
       });
@@ -441,6 +446,7 @@ export async function start(port = 0) {
     emit,
     picture,
     stopPicture,
+    recorded,
     /** Says how a stream is; see health.mjs. */
     health: (s, report) => {
       healths.set(s.id, report);

@@ -141,6 +141,8 @@ export interface Playback {
   status: StreamStatus | 'recording' | 'ready' | 'errored';
   /** Seconds of a recording. */
   duration?: number | null;
+  /** When a recording began. */
+  created_at?: string | null;
   poster_url?: string | null;
   storyboard_url?: string | null;
   download_url?: string | null;
@@ -149,7 +151,8 @@ export interface Playback {
   /** The recording of the last broadcast of a stream that is not live. */
   replay?: { playback_id: string } | null;
   title: string;
-  latency_mode: LatencyMode;
+  /** Null for a recording. */
+  latency_mode: LatencyMode | null;
   hls_url: string;
   viewers?: number;
   way?: WayAnswer;

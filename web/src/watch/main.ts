@@ -247,10 +247,10 @@ function render(): void {
   const d = player.delay();
   const late =
     player.way === 'webrtc' ? `${millis(d ?? 0)} from the server` : `${delay(d)} behind the camera`;
-  text(lag, d !== null && state === 'playing' && !offer?.recording ? late : '');
+  text(lag, offer?.recording ? dateOf(info?.created_at) : d !== null && state === 'playing' ? late : '');
   const { words: shown, how } = wayWords(state === 'playing' ? player.way : null);
   text(way, shown);
-  put(lag, 'title', how);
+  put(lag, 'title', offer?.recording ? '' : how);
   const told = state === 'playing' || state === 'starting' ? player.ways.note() : '';
   note.hidden = told === '';
   if (note.textContent !== told) {
@@ -342,6 +342,13 @@ async function keepAwake(on: boolean): Promise<void> {
   } catch {
     // A courtesy where the browser has it.
   }
+}
+
+/** When a recording was made, as people write it. */
+function dateOf(iso: string | null | undefined): string {
+  const at = new Date(iso ?? '');
+  if (Number.isNaN(at.getTime())) return '';
+  return at.toLocaleString(undefined, { dateStyle: 'long', timeStyle: 'short' });
 }
 
 function text(e: HTMLElement, s: string): void {
