@@ -18,6 +18,8 @@ type draft struct {
 	bytes      int64
 	gaps       []Gap // of the first rendition
 	end        *endEntry
+	repaired   repairedEntry
+	useless    repairedEntry // that and what is of no use since
 }
 
 // apply takes an entry. It reports false for one that is of no use: of a damaged index, in
@@ -34,6 +36,9 @@ func (d *draft) apply(e *entry, data []byte) bool {
 		return false
 	case e.End != nil:
 		d.end = e.End
+		return true
+	case e.Repaired != nil:
+		d.repaired = *e.Repaired
 		return true
 	case e.Track != nil:
 		if d.rendition(e.R) == nil && len(d.renditions) < maxRenditions && wellNamed(e.R) {
@@ -56,8 +61,37 @@ func (d *draft) apply(e *entry, data []byte) bool {
 		return true
 	case e.Segment != nil:
 		return d.segment(r, e.Segment)
+	case e.Lost != nil:
+		return d.lose(r, e.Lost.Sequence)
 	}
 	return false
+}
+
+// lose makes a gap of a segment.
+func (d *draft) lose(r *Rendition, sequence int64) bool {
+	if len(r.Segments) == 0 {
+		return false
+	}
+	i := sequence - r.Segments[0].Sequence
+	if i < 0 || i >= int64(len(r.Segments)) || r.Segments[i].Gap {
+		return false
+	}
+	s := &r.Segments[i]
+	d.bytes -= s.own()
+	s.Name, s.Asset, s.Gap, s.Size, s.KeySize = gapName, "", true, 0, 0
+	d.countGaps(r)
+	return true
+}
+
+// countGaps finds the gaps anew if they are those of a rendition.
+func (d *draft) countGaps(r *Rendition) {
+	if r != d.renditions[0] {
+		return
+	}
+	d.gaps = nil
+	for i := range r.Segments {
+		d.gaps = appendGap(d.gaps, &r.Segments[i])
+	}
 }
 
 func (d *draft) rendition(name string) *Rendition {
@@ -87,12 +121,7 @@ func (d *draft) segment(r *Rendition, e *segmentEntry) bool {
 		}
 		r.Segments[i] = seg
 		d.bytes += seg.own()
-		if r == d.renditions[0] {
-			d.gaps = nil
-			for i := range r.Segments {
-				d.gaps = appendGap(d.gaps, &r.Segments[i])
-			}
-		}
+		d.countGaps(r)
 		return true
 	}
 	before := len(r.Segments)

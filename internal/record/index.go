@@ -28,6 +28,8 @@ type entry struct {
 	Segment *segmentEntry `json:"seg,omitempty"`
 	End     *endEntry     `json:"end,omitempty"`
 	Lost    *lostEntry    `json:"lost,omitempty"`
+	// Repaired is what of the index before it was seen to that cannot be read.
+	Repaired *repairedEntry `json:"repaired,omitempty"`
 	// Part is in the journal of parts only; see openLog.
 	Part *partEntry `json:"part,omitempty"`
 	// R is the name of the rendition that Track, Init, Segment and Lost are about.
@@ -77,6 +79,12 @@ type segmentEntry struct {
 // lostEntry says of a segment that it is a gap now: its object is missing, or damaged.
 type lostEntry struct {
 	Sequence int64 `json:"n"`
+}
+
+// repairedEntry is how much of the index before it is of no use.
+type repairedEntry struct {
+	Bytes   int64 `json:"bytes"`
+	Entries int   `json:"entries"`
 }
 
 // endEntry is the last one.

@@ -153,19 +153,19 @@ func (l *Library) read(id string) (d *draft, good int64, damaged bool, err error
 	}
 	defer r.Close()
 	d = &draft{}
-	useless := 0
 	good, lost, err := readIndex(r, r.Size(), func(e *entry, data []byte) error {
 		if !d.apply(e, data) {
-			useless++
+			d.useless.Entries++
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, 0, false, err
 	}
-	if damaged = lost > 0 || useless > 0; damaged {
+	d.useless.Bytes = lost
+	if damaged = d.useless.Bytes > d.repaired.Bytes || d.useless.Entries > d.repaired.Entries; damaged {
 		l.m.damaged.Add(float64(lost))
-		l.log.Warn("the index of an asset is damaged: what it does not tell any more is missing from the asset", "asset", id, "bytes", lost, "entries", useless)
+		l.log.Warn("the index of an asset is damaged: what it does not tell any more is missing from the asset", "asset", id, "bytes", lost, "entries", d.useless.Entries)
 	}
 	if d.head == nil || d.head.Asset != id {
 		return nil, good, damaged, fault.New(fault.Invalid, "read the index", journalName(id), "its beginning is missing or another asset's", "The segments are still in the storage; the index can be made anew of them")

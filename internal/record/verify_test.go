@@ -1,0 +1,159 @@
+package record
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"onair/internal/fault"
+)
+
+// What is missing, cut off, changed, or not listed is found; repaired, the asset plays, and
+// nothing more is found.
+func TestVerifyAndRepair(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		d := newFakeDisk()
+		l, _ := library(t, d)
+		done := r.record(l)
+		r.write(21 * time.Second)
+		r.end()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		a, _ := l.Asset(assetID)
+		was := a.Snapshot()
+		v := was.Renditions[0]
+		found := func(deep bool) (list []string) {
+			t.Helper()
+			report, err := l.Verify(t.Context(), assetID, deep)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range report.Problems {
+				list = append(list, string(p.Kind)+" "+p.Object)
+			}
+			slices.Sort(list)
+			return list
+		}
+		if list := found(true); len(list) > 0 {
+			t.Fatalf("of what is whole: %q", list)
+		}
+
+		object := func(name string) string { return assetID + "/" + v.Name + "/" + name }
+		at := func(name string) string { return "r/" + object(name) }
+		missing, short, stray := v.Segments[2].Name, v.Segments[4].Name, "s0.5.m4s"
+		init := v.Inits[0].Name
+		delete(d.now, at(missing))
+		d.now[at(short)].data = d.now[at(short)].data[:100]
+		delete(d.now, at(init))
+		if err := l.storage.Put(t.Context(), object(stray), [][]byte{[]byte("no segment")}); err != nil {
+			t.Fatal(err)
+		}
+		index := d.now["r/"+journalName(assetID)]
+		index.data[strings.Index(string(index.data), v.Segments[6].Name)] ^= 1
+		l, _ = library(t, d)
+		if err := l.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{
+			"altered " + object(short), "damaged " + journalName(assetID), "missing " + object(init), "missing " + object(missing),
+			"stray " + object(stray), "stray " + object(v.Segments[6].Name),
+		}
+		slices.Sort(want)
+		if list := found(false); !slices.Equal(list, want) {
+			t.Fatalf("found %q, not %q", list, want)
+		}
+		fixed, err := l.Repair(t.Context(), assetID, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The strays of a damaged index stay where they are.
+		if len(fixed) != len(want)-1 {
+			t.Errorf("repaired: %v", fixed)
+		}
+		if _, err := l.Repair(t.Context(), assetID, false); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if list := found(true); len(list) > 0 {
+				t.Errorf("after it was repaired: %q", list)
+			}
+			a, ok := l.Asset(assetID)
+			if !ok {
+				t.Fatal("there is no asset any more")
+			}
+			now := a.Snapshot()
+			check(t, l, now)
+			if now.State != Ready || now.Duration != was.Duration || len(now.Gaps) != 2 ||
+				!now.Renditions[0].Segments[2].Gap || !now.Renditions[0].Segments[4].Gap || now.Renditions[0].Segments[6].Gap {
+				t.Errorf("%s, %v, before %v, gaps %v", now.State, now.Duration, was.Duration, now.Gaps)
+			}
+			l, _ = library(t, d) // and once more as it is on disk
+			if err := l.Load(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// While a server records, another process may look, and changes nothing.
+func TestLookWhileRecording(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		d := newFakeDisk()
+		l, _ := library(t, d)
+		done := r.record(l)
+		r.write(9 * time.Second)
+		before, _ := l.storage.List(t.Context(), "")
+		other, _ := library(t, d)
+		if err := other.Look(); err != nil {
+			t.Fatal(err)
+		}
+		if ids := other.Assets(); !slices.Equal(ids, []string{assetID}) {
+			t.Fatalf("assets: %q", ids)
+		}
+		report, err := other.Verify(t.Context(), assetID, true)
+		if err != nil || len(report.Problems) > 0 || report.State != Recording {
+			t.Errorf("%v, %v, %s", err, report.Problems, report.State)
+		}
+		if _, err := l.Repair(t.Context(), assetID, false); !fault.Is(err, fault.Conflict) {
+			t.Errorf("repaired while it is recorded: %v", err)
+		}
+		if after, _ := l.storage.List(t.Context(), ""); len(after) != len(before) {
+			t.Errorf("%d objects, before %d", len(after), len(before))
+		}
+		r.end()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A folder that is opened to be looked at needs no lock, and cannot be changed.
+func TestReadFolder(t *testing.T) {
+	dir := t.TempDir()
+	server, err := NewFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if err := server.Put(t.Context(), "a/b", [][]byte{[]byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := ReadFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := f.List(t.Context(), ""); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+	if err := f.Put(t.Context(), "a/c", nil); err == nil {
+		t.Error("something was stored")
+	}
+	if err := f.Delete(t.Context(), "a"); err == nil {
+		t.Error("something was deleted")
+	}
+	if _, err := ReadFolder(dir + "/none"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("no folder: %v", err)
+	}
+}
