@@ -1,20 +1,121 @@
 package ffmpeg
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
 
 	"onair/internal/fault"
 	"onair/internal/media"
+	"onair/internal/media/fmp4"
+)
+
+// Bounds on what Recode takes and makes.
+const (
+	// recodeTime is how long it may take.
+	recodeTime = 2 * time.Minute
+	// maxRecodeUnits and maxRecodeBytes bound what is decoded: a segment of pack's, and the
+	// pictures of the next one that are shown before its first.
+	maxRecodeUnits, maxRecodeBytes = 8192, 128 << 20
+	// maxRecoded is how many bytes may come out.
+	maxRecoded = 256 << 20
+	// recodeQuality is the constant quality, in the scale of both encoders: hardly to be told
+	// from the source.
+	recodeQuality = "16"
 )
 
 // Recode decodes units, which begin with a key packet, and encodes those of their pictures
-// again whose PTS is from ≤ PTS < to, in the same codec and size: without B-frames (DTS is
-// PTS), the first of them a key picture and no other. The packets carry the track of their
-// own parameters, with the source's timescale.
+// again whose PTS is from ≤ PTS < to, in the same codec, size and format: without B-frames
+// (DTS is PTS), the first of them a key picture and no other. The packets carry the track of
+// their own parameters, with the source's timescale; they have no duration.
 //
-// The error is fault.Unsupported for a codec that this ffmpeg does not decode or encode,
-// fault.TooLarge for more than it may take, fault.Timeout when ctx ended, and
-// fault.Unavailable when nothing came of it.
+// The error is fault.Unsupported for a codec that this ffmpeg does not decode or encode in
+// software, fault.Invalid and fault.TooLarge for units out of bounds, fault.Timeout after two
+// minutes, and fault.Unavailable when nothing came of it.
 func (t *Tool) Recode(ctx context.Context, track *media.Track, units []*media.Packet, from, to int64) ([]*media.Packet, error) {
-	return nil, fault.New(fault.Unsupported, "encode again", track.Codec.String(), "there is no encoder for it", "")
+	const op = "encode again"
+	encoder, err := t.recoder(track, units)
+	if err != nil {
+		return nil, err
+	}
+	var in bytes.Buffer
+	f := feeder{w: &in, track: track}
+	for i, p := range units {
+		if i == 0 {
+			if err := f.header(p); err != nil {
+				return nil, err
+			}
+		}
+		if err := f.packet(p); err != nil {
+			return nil, err
+		}
+	}
+	shift := f.line.shift(track)
+	ctx, cancel := context.WithTimeout(ctx, recodeTime)
+	defer cancel()
+	out, err := t.once(ctx, t.recodeArguments(track, encoder, from-shift, to-shift), in.Bytes(), maxRecoded, false)
+	if err != nil {
+		return nil, fault.Wrap(fault.KindOf(err), op, track.Codec.String(), err, "")
+	}
+	var packets []*media.Packet
+	r := fmp4.NewReader(bytes.NewReader(out))
+	for {
+		p, err := r.ReadPacket(ctx)
+		if errors.Is(err, io.EOF) {
+			return packets, nil
+		}
+		if err == nil && (p.Track.Codec != track.Codec || p.Track.Timescale != track.Timescale || p.Key != (len(packets) == 0)) {
+			err = errors.New("it is something else than what was asked for")
+		}
+		if err != nil {
+			return nil, fault.Wrap(fault.Invalid, op, track.Codec.String(), fmt.Errorf("%w: %w", ErrGarbage, err), "")
+		}
+		p.DTS, p.PTS, p.Duration = p.DTS+shift, p.PTS+shift, 0
+		packets = append(packets, p)
+	}
+}
+
+// recoder checks what Recode is given, and returns the encoder for it.
+func (t *Tool) recoder(track *media.Track, units []*media.Packet) (string, error) {
+	const op = "encode again"
+	if err := t.checkSource("", track); err != nil {
+		return "", err
+	}
+	size := 0
+	for _, p := range units {
+		size += len(p.Data)
+	}
+	switch {
+	case len(units) == 0 || !units[0].Key:
+		return "", fault.New(fault.Invalid, op, track.Codec.String(), "the pictures do not begin with a key picture", "")
+	case len(units) > maxRecodeUnits || size > maxRecodeBytes:
+		return "", fault.New(fault.TooLarge, op, track.Codec.String(), fmt.Sprintf("%d pictures of %d bytes are more than %d of %d", len(units), size, maxRecodeUnits, maxRecodeBytes), "")
+	}
+	for _, e := range t.Encoders(track.Codec) {
+		if e.Name == "libx264" || e.Name == "libx265" {
+			return e.Name, nil
+		}
+	}
+	return "", fault.New(fault.Unsupported, op, track.Codec.String(), "this ffmpeg has no encoder in software that keeps to the source's format", "H.264 and HEVC can be cut between key pictures, with libx264 and libx265")
+}
+
+// recodeArguments are those of Recode; times are the child's.
+func (t *Tool) recodeArguments(track *media.Track, encoder string, from, to int64) []string {
+	args := append(head(), input(track, t.decoders[track.Codec])...)
+	args = append(args, "-copyts", "-map", "0:v:0",
+		"-vf", fmt.Sprintf("trim=start_pts=%d:end_pts=%d", from, to),
+		"-c:v", encoder, "-crf", recodeQuality, "-preset", "fast", "-g", strconv.Itoa(endless), "-bf", "0", "-sc_threshold", "0",
+		"-fps_mode", "passthrough", "-enc_time_base", "1/"+strconv.Itoa(track.Timescale))
+	threads := Video{Width: track.Width, Height: track.Height}.threads(track.FrameRate)
+	if encoder == "libx265" {
+		args = append(args, "-tag:v", "hvc1",
+			"-x265-params", "log-level=error:scenecut=0:open-gop=0:bframes=0:frame-threads=1:pools="+threads)
+	} else {
+		args = append(args, "-forced-idr", "1", "-threads", threads)
+	}
+	return append(args, output(track, Encoder{Name: encoder}, firstOutput)...)
 }

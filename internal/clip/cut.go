@@ -1,0 +1,166 @@
+package clip
+
+import (
+	"context"
+	"time"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+	"onair/internal/record"
+)
+
+// mainOf is the rendition that the clip's numbers are those of: the pictures of which there
+// are the most, which are the publisher's; sound if there are none; nil if there is nothing.
+func mainOf(s *record.Snapshot) *record.Rendition {
+	var best *record.Rendition
+	var longest time.Duration
+	for _, r := range s.Renditions {
+		var d time.Duration
+		for i := range r.Segments {
+			if !r.Segments[i].Gap {
+				d += r.Segments[i].Duration
+			}
+		}
+		if d > 0 && (best == nil || r.Kind == media.Video && best.Kind != media.Video || r.Kind == best.Kind && d > longest) {
+			best, longest = r, d
+		}
+	}
+	return best
+}
+
+// chosen are the renditions of a clip: the main one, and all other sound.
+func chosen(s *record.Snapshot) (list []*record.Rendition) {
+	main := mainOf(s)
+	for _, r := range s.Renditions {
+		if r == main || r.Kind == media.Audio && len(r.Segments) > 0 {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// cutter makes one clip.
+type cutter struct {
+	*Maker
+	s *record.Snapshot
+	// start and end are those of the clip, as media time.
+	start, end time.Duration
+	clip       record.Clip
+	encoded    time.Duration
+}
+
+// cut decides what a clip is made of. encoded is how much of it was encoded again.
+func (m *Maker) cut(ctx context.Context, s *record.Snapshot, r Request) (c record.Clip, encoded time.Duration, err error) {
+	k := &cutter{Maker: m, s: s, start: r.Start.Sub(s.Origin), end: r.End.Sub(s.Origin)}
+	main := mainOf(s)
+	if main == nil {
+		return c, 0, k.nothing()
+	}
+	first, last := k.find(main)
+	if first > last {
+		return c, 0, k.nothing()
+	}
+	k.clip = record.Clip{Source: s.ID, From: main.Segments[first].Sequence, To: main.Segments[last].Sequence}
+	left, right := true, true
+	if main.Kind == media.Video {
+		if left, right, err = k.pictures(ctx, main); err != nil {
+			return c, 0, err
+		}
+	}
+	for _, rendition := range chosen(s) {
+		if rendition.Kind == media.Audio {
+			if err := k.sound(ctx, rendition, left, right); err != nil {
+				return c, 0, err
+			}
+		}
+	}
+	return k.clip, k.encoded, nil
+}
+
+func (k *cutter) nothing() error {
+	return fault.New(fault.NotFound, "clip", k.s.ID, "there is nothing in the recording at that time", "")
+}
+
+// first is when the first sample of a segment is presented, in ticks.
+func first(seg *record.Segment) int64 { return seg.BaseTime + seg.Offset }
+
+// ticks is a media time in ticks of a segment's track, a grain earlier: that much is no
+// difference.
+func ticks(r *record.Rendition, seg *record.Segment, at time.Duration) int64 {
+	return r.Inits[seg.Init].Track.Ticks(at - grain)
+}
+
+// find returns the first and the last segment that have something of the clip; gaps have
+// nothing. first is greater than last if there is none.
+func (k *cutter) find(r *record.Rendition) (int, int) {
+	from, to := len(r.Segments), -1
+	for i := range r.Segments {
+		seg := &r.Segments[i]
+		if seg.Gap || first(seg)+seg.Ticks <= ticks(r, seg, k.start) || first(seg) >= ticks(r, seg, k.end) {
+			continue
+		}
+		from, to = min(from, i), i
+	}
+	return from, to
+}
+
+// at returns a segment of the clip in a rendition; false if there is none, or a gap.
+func at(r *record.Rendition, number int64) (*record.Segment, bool) {
+	if len(r.Segments) == 0 {
+		return nil, false
+	}
+	i := number - r.Segments[0].Sequence
+	if i < 0 || i >= int64(len(r.Segments)) || r.Segments[i].Gap {
+		return nil, false
+	}
+	return &r.Segments[i], true
+}
+
+// sound cuts a track of sound at its frames: where the pictures are cut, and where its
+// segments begin earlier than the pictures do, which they do if those have leading ones. It has
+// at least one frame in each of its segments, so that all tracks have the same numbers.
+func (k *cutter) sound(ctx context.Context, r *record.Rendition, left, right bool) error {
+	cr := record.ClipRendition{Name: r.Name}
+	numbers := []int64{k.clip.From}
+	if k.clip.To > k.clip.From {
+		numbers = append(numbers, k.clip.To)
+	}
+	for _, n := range numbers {
+		seg, ok := at(r, n)
+		if !ok {
+			continue
+		}
+		from, to := ticks(r, seg, k.start), ticks(r, seg, k.end)
+		loose := r.Inits[seg.Init].Track.Ticks(maxFrame)
+		cutLeft := n == k.clip.From && (left || first(seg)+loose < from)
+		cutRight := n == k.clip.To && (right || first(seg)+seg.Ticks+loose < to)
+		if !cutLeft && !cutRight {
+			continue
+		}
+		all, err := k.read(ctx, r, seg)
+		if err != nil {
+			return err
+		}
+		if next, ok := at(r, n+1); cutRight && ok && continues(seg, next) && first(next) < to {
+			more, err := k.read(ctx, r, next)
+			if err != nil {
+				return err
+			}
+			all = append(all, more...)
+		}
+		lo, hi := 0, len(all)
+		for cutLeft && lo < len(all)-1 && all[lo].PTS < from {
+			lo++
+		}
+		for cutRight && hi > lo+1 && all[hi-1].PTS >= to {
+			hi--
+		}
+		own, err := k.segment(r, seg, all[lo:hi])
+		if err != nil {
+			return err
+		}
+		cr.Own = append(cr.Own, own)
+	}
+	k.clip.Renditions = append(k.clip.Renditions, cr)
+	return nil
+}
