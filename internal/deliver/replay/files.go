@@ -195,7 +195,7 @@ func (f *Files) file(ctx context.Context, s *record.Snapshot, chosen []*record.R
 		ctx := context.WithoutCancel(ctx)
 		f.building <- struct{}{}
 		defer func() { <-f.building }()
-		file, cost, err := f.build(ctx, s, chosen)
+		file, cost, err := builder{f.lib}.build(ctx, s, chosen)
 		if err != nil {
 			return built{}, 0, err
 		}
@@ -204,82 +204,6 @@ func (f *Files) file(ctx context.Context, s *record.Snapshot, chosen []*record.R
 		return built{file, `"` + strconv.FormatUint(h.Sum64(), 36) + `"`}, cost, nil
 	})
 	return v.(built), err
-}
-
-// place is where a segment of a file lies.
-type place struct{ asset, rendition, name string }
-
-// build computes a file. cost is about how much memory it takes, in bytes.
-func (f *Files) build(ctx context.Context, s *record.Snapshot, chosen []*record.Rendition) (file *mp4file.File, cost int64, err error) {
-	tracks := make([]mp4file.Track, 0, len(chosen))
-	places := make([][]place, len(chosen)) // of the segments of each
-	for i, r := range chosen {
-		t := mp4file.Track{Name: r.Name}
-		read := map[*record.Rendition]map[int64]record.Table{}
-		for _, item := range content(s, r) {
-			tables, ok := read[item.of]
-			if !ok {
-				if tables, err = f.tables(ctx, s.ID, item.of); err != nil {
-					return nil, 0, err
-				}
-				read[item.of] = tables
-			}
-			table, ok := tables[item.Sequence]
-			if !ok {
-				continue
-			}
-			init := item.init()
-			if init == nil {
-				return nil, 0, fault.New(fault.Internal, "download", item.Name, "the index names no initialization section of a segment", "")
-			}
-			if t.Track == nil {
-				t.Track = init.Track
-			}
-			t.Segments = append(t.Segments, mp4file.Segment{Table: mp4file.Table(table.Data), BaseTime: table.BaseTime, Size: table.Size, Track: init.Track})
-			places[i] = append(places[i], place{holder(s, &item.Segment), item.of.Name, item.Name})
-			// A sample has 2 to 4 bytes of a table and up to 20 in the head.
-			const headOfTable, eachSegment = 8, 160
-			cost += headOfTable*int64(len(table.Data)) + eachSegment
-		}
-		if t.Track == nil {
-			t.Track = r.Inits[0].Track // a rendition of gaps, which the file leaves out
-		}
-		tracks = append(tracks, t)
-	}
-	file, err = mp4file.New(tracks, func(ctx context.Context, track, segment int, offset, length int64) (io.ReadCloser, error) {
-		p := &places[track][segment]
-		return f.lib.Open(ctx, p.asset, p.rendition, p.name, offset, length)
-	})
-	return file, cost, err
-}
-
-// content is what a file has of a rendition: what its playlist lists, of pictures the
-// source's where it has holes itself.
-func content(s *record.Snapshot, r *record.Rendition) []item {
-	l := lineupOf(s, r)
-	if r.Kind == media.Audio || l.source != nil && l.source.Inits[0].Track.Timescale != r.Inits[0].Track.Timescale {
-		l.source = nil
-	}
-	items := make([]item, 0, l.len())
-	for n := l.first; n <= l.last; n++ {
-		if i := l.at(n); !i.Gap {
-			items = append(items, i)
-		}
-	}
-	return items
-}
-
-// tables are the sample tables of a rendition by their segments' numbers.
-func (f *Files) tables(ctx context.Context, asset string, r *record.Rendition) (map[int64]record.Table, error) {
-	list, err := f.lib.Tables(ctx, asset, r.Name)
-	if err != nil {
-		return nil, err
-	}
-	tables := make(map[int64]record.Table, len(list))
-	for _, t := range list {
-		tables[t.Sequence] = t
-	}
-	return tables, nil
 }
 
 func (f *Files) send(a *answer, s *record.Snapshot, file built, ext, title string) {

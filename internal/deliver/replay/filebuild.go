@@ -1,0 +1,109 @@
+package replay
+
+import (
+	"context"
+	"io"
+
+	"onair/internal/fault"
+	"onair/internal/media"
+	"onair/internal/media/mp4file"
+	"onair/internal/record"
+)
+
+// NewFile computes the file of an asset that Files would serve: ext is ".mp4", or ".m4a" for
+// sound only, and rendition the pictures, or empty for what the publisher sent. It reads from
+// the library whenever it is read.
+func NewFile(ctx context.Context, lib FileLibrary, asset, ext, rendition string) (*mp4file.File, error) {
+	if ext != pictureExt && ext != soundExt {
+		return nil, fault.New(fault.Invalid, "make the file of", asset, "there are no files of the kind \""+ext+"\"", "Choose "+pictureExt+", or "+soundExt+" for sound only")
+	}
+	s, ok := lib.Snapshot(asset)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "make the file of", asset, "there is no such recording, or its index cannot be read", "")
+	}
+	chosen, err := choose(s, ext, rendition)
+	if err != nil {
+		return nil, err
+	}
+	file, _, err := builder{lib}.build(ctx, s, chosen)
+	return file, err
+}
+
+// builder computes files of a library.
+type builder struct{ lib FileLibrary }
+
+// place is where a segment of a file lies.
+type place struct{ asset, rendition, name string }
+
+// build computes a file. cost is about how much memory it takes, in bytes.
+func (f builder) build(ctx context.Context, s *record.Snapshot, chosen []*record.Rendition) (file *mp4file.File, cost int64, err error) {
+	tracks := make([]mp4file.Track, 0, len(chosen))
+	places := make([][]place, len(chosen)) // of the segments of each
+	for i, r := range chosen {
+		t := mp4file.Track{Name: r.Name}
+		read := map[*record.Rendition]map[int64]record.Table{}
+		for _, item := range content(s, r) {
+			tables, ok := read[item.of]
+			if !ok {
+				if tables, err = f.tables(ctx, s.ID, item.of); err != nil {
+					return nil, 0, err
+				}
+				read[item.of] = tables
+			}
+			table, ok := tables[item.Sequence]
+			if !ok {
+				continue
+			}
+			init := item.init()
+			if init == nil {
+				return nil, 0, fault.New(fault.Internal, "download", item.Name, "the index names no initialization section of a segment", "")
+			}
+			if t.Track == nil {
+				t.Track = init.Track
+			}
+			t.Segments = append(t.Segments, mp4file.Segment{Table: mp4file.Table(table.Data), BaseTime: table.BaseTime, Size: table.Size, Track: init.Track})
+			places[i] = append(places[i], place{holder(s, &item.Segment), item.of.Name, item.Name})
+			// A sample has 2 to 4 bytes of a table and up to 20 in the head.
+			const headOfTable, eachSegment = 8, 160
+			cost += headOfTable*int64(len(table.Data)) + eachSegment
+		}
+		if t.Track == nil {
+			t.Track = r.Inits[0].Track // a rendition of gaps, which the file leaves out
+		}
+		tracks = append(tracks, t)
+	}
+	file, err = mp4file.New(tracks, func(ctx context.Context, track, segment int, offset, length int64) (io.ReadCloser, error) {
+		p := &places[track][segment]
+		return f.lib.Open(ctx, p.asset, p.rendition, p.name, offset, length)
+	})
+	return file, cost, err
+}
+
+// content is what a file has of a rendition: what its playlist lists, of pictures the
+// source's where it has holes itself.
+func content(s *record.Snapshot, r *record.Rendition) []item {
+	l := lineupOf(s, r)
+	if r.Kind == media.Audio || l.source != nil && l.source.Inits[0].Track.Timescale != r.Inits[0].Track.Timescale {
+		l.source = nil
+	}
+	items := make([]item, 0, l.len())
+	for n := l.first; n <= l.last; n++ {
+		if i := l.at(n); !i.Gap {
+			items = append(items, i)
+		}
+	}
+	return items
+}
+
+// tables are the sample tables of a rendition by their segments' numbers.
+func (f builder) tables(ctx context.Context, asset string, r *record.Rendition) (map[int64]record.Table, error) {
+	list, err := f.lib.Tables(ctx, asset, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	tables := make(map[int64]record.Table, len(list))
+	for _, t := range list {
+		tables[t.Sequence] = t
+	}
+	return tables, nil
+}
