@@ -37,6 +37,7 @@ type rig struct {
 	tracks map[*media.Track]*media.Track
 	stop   context.CancelFunc
 	done   chan struct{}
+	mode   media.LatencyMode // low if it is empty
 }
 
 func inBubble(t *testing.T, test func(t *testing.T, r *rig)) {
@@ -75,7 +76,11 @@ func (r *rig) close() {
 
 func (r *rig) publish(o mediatest.Options) {
 	r.t.Helper()
-	pub, err := r.hub.Publish(streamID, hub.PublishOptions{Session: "s", LatencyMode: media.LatencyLow, Linger: time.Minute})
+	mode := r.mode
+	if mode == "" {
+		mode = media.LatencyLow
+	}
+	pub, err := r.hub.Publish(streamID, hub.PublishOptions{Session: "s", LatencyMode: mode, Linger: time.Minute})
 	if err != nil {
 		r.t.Fatal(err)
 	}
