@@ -28,7 +28,7 @@ var session = regexp.MustCompile(`\b[0-9a-f]{16}/`)
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	got = session.ReplaceAllString(got, "SESSION/")
-	file := filepath.Join("testdata", name+".m3u8")
+	file := filepath.Join("testdata", name)
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -160,20 +160,20 @@ func TestPlaylists(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, s)
 			text := r.get(base + "index.m3u8").Body.String()
-			golden(t, name+"-multivariant", text)
+			golden(t, name+"-multivariant.m3u8", text)
 			if p, kind, err := m3u8.DecodeFrom(strings.NewReader(text), true); err != nil || kind != m3u8.MASTER || len(p.(*m3u8.MasterPlaylist).Variants) == 0 {
 				t.Errorf("multivariant: %v\n%s", err, text)
 			}
 			for _, rend := range s.Renditions {
 				text := r.get(child + rend.Name + "/index.m3u8").Body.String()
-				golden(t, name+"-"+rend.Name, text)
+				golden(t, name+"-"+rend.Name+".m3u8", text)
 				l := lineupOf(s, rend)
 				secondOpinion(t, text, l.len(), ended(s))
 				lint(t, text, s, rend)
 			}
 			if name == "gap" || name == "change" {
 				text := r.get(child + "v0/iframes.m3u8").Body.String()
-				golden(t, name+"-v0-frames", text)
+				golden(t, name+"-v0-frames.m3u8", text)
 				lint(t, text, s, s.Renditions[0])
 			}
 		})

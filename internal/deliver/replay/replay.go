@@ -11,24 +11,18 @@
 package replay
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"onair/internal/deliver/audience"
 	"onair/internal/deliver/m3u8"
 	"onair/internal/deliver/reply"
 	"onair/internal/fault"
-	"onair/internal/media"
 	"onair/internal/record"
 )
 
@@ -46,33 +40,15 @@ type Library interface {
 type Directory func(ctx context.Context, playbackID string) (asset string, err error)
 
 // Handler serves the playback ids of assets below /hls/. There is no request that waits.
-type Handler struct {
-	cfg   Config
-	lib   Library
-	dir   Directory
-	log   *slog.Logger
-	m     *metrics
-	cache *cache
-}
+type Handler struct{ stock }
 
 // NewHandler returns a Handler. Its metrics are registered with reg (nil for none).
 func NewHandler(cfg Config, lib Library, dir Directory, log *slog.Logger, reg prometheus.Registerer) *Handler {
-	m := newMetrics("replay", reg)
-	return &Handler{cfg: cfg, lib: lib, dir: dir, log: log, m: m, cache: newCache(cfg.CacheBytes, m.cache, m.evicted)}
+	return &Handler{newStock("replay", cfg, lib, dir, log, reg)}
 }
 
 // ServeHTTP implements http.Handler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &answer{w: w, r: r, timeout: h.cfg.WriteTimeout, m: h.m}
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-		h.serve(a)
-	case http.MethodOptions:
-		a.preflight()
-	default:
-		a.problem(http.StatusMethodNotAllowed, fault.Invalid, "Only GET, HEAD and OPTIONS are possible here.")
-	}
-}
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.answer(w, r, h.serve) }
 
 func (h *Handler) serve(a *answer) {
 	t, ok := parsePath(a.r.URL.Path)
@@ -80,17 +56,8 @@ func (h *Handler) serve(a *answer) {
 		a.problem(http.StatusNotFound, fault.NotFound, "There is nothing under this address. A recording's playlist is at /hls/{playback id}/index.m3u8.")
 		return
 	}
-	id, err := h.dir(a.r.Context(), t.id)
-	if err != nil {
-		if fault.KindOf(err) == fault.Internal && a.r.Context().Err() == nil {
-			h.log.Error("playback id not looked up", "error", err)
-		}
-		a.refuse(err)
-		return
-	}
-	s, ok := h.lib.Snapshot(id)
+	s, ok := h.find(a, t.id)
 	if !ok {
-		a.problem(http.StatusNotFound, fault.NotFound, "There is no such recording, or no longer.")
 		return
 	}
 	if t.session == "" {
@@ -112,13 +79,15 @@ func (h *Handler) serve(a *answer) {
 	}
 }
 
-// empty answers for an asset, or a rendition of one, that has no media.
-func empty(a *answer, s *record.Snapshot) {
-	if ended(s) {
-		a.problem(http.StatusNotFound, fault.NotFound, "There is nothing in this recording: its broadcast ended before a segment was complete.")
-		return
+// resource serves a segment or an initialization section.
+func (h *Handler) resource(a *answer, s *record.Snapshot, r *record.Rendition, name string) {
+	if init, ok := r.Init(name); ok {
+		h.memory(a, r, init.Data)
+	} else if seg := find(r, name); seg != nil && !seg.Gap {
+		h.segment(a, s, r, seg)
+	} else {
+		a.problem(http.StatusNotFound, fault.NotFound, "The recording has no such segment. Reload the playlist.")
 	}
-	a.problem(http.StatusServiceUnavailable, fault.Unavailable, "The recording is just beginning and has no complete segment yet. Ask again in a second.")
 }
 
 func (h *Handler) multivariant(a *answer, s *record.Snapshot) {
@@ -164,98 +133,10 @@ func (h *Handler) playlist(a *answer, s *record.Snapshot, t target, render func(
 		empty(a, s)
 		return
 	}
-	zip, form := reply.AcceptsGzip(a.r.Header.Get("Accept-Encoding")), t.file+p.query()
-	if zip {
-		form += ".gz"
-	}
-	v, _ := h.cache.get(key{s.ID, r.Name, form}, stampOf(s), func() (any, int64, error) {
+	h.text(a, s, key{s.ID, r.Name, t.file + p.query()}, kindPlaylist, typePlaylist, func() ([]byte, error) {
 		const each = 48 // bytes of a segment in a playlist
-		text := render(make([]byte, 0, 1024+each*l.len()), s, &l)
-		if zip {
-			text = compress(text)
-		}
-		return newBody(text), int64(cap(text)), nil
+		return render(make([]byte, 0, 1024+each*l.len()), s, &l), nil
 	})
-	a.playlist(v.(*body), zip)
-}
-
-// resource serves a segment or an initialization section.
-func (h *Handler) resource(a *answer, s *record.Snapshot, r *record.Rendition, name string) {
-	mime := typeVideo
-	if r.Kind == media.Audio {
-		mime = typeAudio
-	}
-	spec := ""
-	if a.r.Header.Get("If-Range") == "" {
-		spec = a.r.Header.Get("Range")
-	}
-	if init, ok := r.Init(name); ok {
-		if status, start, length, ok := a.part(spec, int64(len(init.Data))); ok && a.send(kindMedia, status, mime, cacheForever, length) {
-			_, _ = a.w.Write(init.Data[start : start+length]) // else the viewer has left
-		}
-		return
-	}
-	seg := find(r, name)
-	if seg == nil || seg.Gap {
-		a.problem(http.StatusNotFound, fault.NotFound, "The recording has no such segment. Reload the playlist.")
-		return
-	}
-	status, start, length, ok := a.part(spec, seg.Size)
-	if !ok {
-		return
-	}
-	if a.r.Method == http.MethodHead {
-		a.send(kindMedia, status, mime, cacheForever, length)
-		return
-	}
-	ctx := a.r.Context()
-	body, err := h.lib.Open(ctx, holder(s, seg), r.Name, name, start, length)
-	if err != nil {
-		h.missing(a, s, r, name, err)
-		return
-	}
-	defer body.Close()
-	a.send(kindMedia, status, mime, cacheForever, length)
-	if n, err := io.CopyN(a.w, body, length); n < length && ctx.Err() == nil && !left(err) {
-		h.failed(s, r, name, err)
-		// What was promised cannot be sent. net/http closes the connection, by which the
-		// viewer sees that it has not all.
-	}
-}
-
-// holder is the asset that a segment's object lies in.
-func holder(s *record.Snapshot, seg *record.Segment) string {
-	if seg.Asset != "" {
-		return seg.Asset
-	}
-	return s.ID
-}
-
-// left reports whether sending ended because the viewer has left, or took too long.
-func left(err error) bool {
-	var e *net.OpError
-	return errors.As(err, &e) || errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-// missing answers for an object that the index lists and the storage does not give.
-func (h *Handler) missing(a *answer, s *record.Snapshot, r *record.Rendition, name string, err error) {
-	if a.r.Context().Err() != nil {
-		return
-	}
-	h.failed(s, r, name, err)
-	head := a.w.Header()
-	delete(head, "Content-Range")
-	delete(head, "Accept-Ranges")
-	if fault.Is(err, fault.NotFound) {
-		a.problem(http.StatusNotFound, fault.NotFound, "The segment is in the recording's index, and missing in its storage.")
-		return
-	}
-	a.problem(http.StatusServiceUnavailable, fault.Unavailable, "The storage of the recording does not answer. Ask again in a second.")
-}
-
-func (h *Handler) failed(s *record.Snapshot, r *record.Rendition, name string, err error) {
-	h.m.failures.Inc()
-	h.log.Warn("segment of a recording not read", "asset", s.ID, "rendition", r.Name, "segment", name, "error", err)
 }
 
 // target is what a path below /hls/ names.
@@ -285,14 +166,4 @@ func parsePath(path string) (t target, ok bool) {
 	}
 	t.rendition, t.file, ok = strings.Cut(rest, "/")
 	return t, ok && reply.WellFormed(t.rendition) && len(t.file) <= reply.MaxName && t.file != ""
-}
-
-// compress makes the gzip form. It is made once for each state of a playlist, which is long.
-func compress(plain []byte) []byte {
-	var out bytes.Buffer
-	out.Grow(len(plain)/8 + 64)
-	w, _ := gzip.NewWriterLevel(&out, gzip.DefaultCompression) // the level is valid
-	_, _ = w.Write(plain)                                      // into memory: cannot fail
-	_ = w.Close()
-	return out.Bytes()
 }

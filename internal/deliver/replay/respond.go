@@ -16,6 +16,7 @@ import (
 // Header values are made once and shared by all responses; nobody appends to them.
 var (
 	typePlaylist    = []string{"application/vnd.apple.mpegurl"}
+	typeManifest    = []string{"application/dash+xml"}
 	typeVideo       = []string{"video/mp4"}
 	typeAudio       = []string{"audio/mp4"}
 	typeProblem     = []string{"application/problem+json"}
@@ -38,6 +39,7 @@ type kind string
 const (
 	kindMultivariant kind = "multivariant"
 	kindPlaylist     kind = "playlist"
+	kindManifest     kind = "manifest"
 	kindMedia        kind = "media"
 	kindFile         kind = "file"
 	kindOther        kind = "other"
@@ -70,7 +72,7 @@ func (a *answer) send(k kind, status int, mime, cache []string, size int64) bool
 	return a.r.Method != http.MethodHead
 }
 
-// body is a playlist that is shared by all who ask for it.
+// body is a playlist or manifest that is shared by all who ask for it.
 type body struct {
 	bytes []byte
 	tag   string // an entity tag (RFC 9110, section 8.8.3)
@@ -82,18 +84,18 @@ func newBody(b []byte) *body {
 	return &body{bytes: b, tag: `"` + strconv.FormatUint(h.Sum64(), 36) + `"`}
 }
 
-// playlist sends a playlist, unless the client has it already.
-func (a *answer) playlist(b *body, zip bool) {
+// shared sends a playlist or manifest, unless the client has it already.
+func (a *answer) shared(b *body, is kind, mime []string, zip bool) {
 	head := a.w.Header()
 	head["Vary"], head["Etag"] = varyEncoding, []string{b.tag}
 	if has(a.r.Header.Get("If-None-Match"), b.tag) {
-		a.send(kindPlaylist, http.StatusNotModified, nil, cacheRevalidate, 0)
+		a.send(is, http.StatusNotModified, nil, cacheRevalidate, 0)
 		return
 	}
 	if zip {
 		head["Content-Encoding"] = encodingGzip
 	}
-	if a.send(kindPlaylist, http.StatusOK, typePlaylist, cacheRevalidate, int64(len(b.bytes))) {
+	if a.send(is, http.StatusOK, mime, cacheRevalidate, int64(len(b.bytes))) {
 		_, _ = a.w.Write(b.bytes) // else the viewer has left
 	}
 }

@@ -128,7 +128,7 @@ func rung(n int, pairs ...int) *record.Rendition {
 }
 
 func snapshot(state record.State, list ...*record.Rendition) *record.Snapshot {
-	s := &record.Snapshot{ID: assetID, State: state, Began: began, TargetDuration: 3, Renditions: list}
+	s := &record.Snapshot{ID: assetID, State: state, Began: began, Origin: began, TargetDuration: 3, Renditions: list}
 	for _, r := range list {
 		for i := range r.Segments {
 			s.Bytes += r.Segments[i].Size
