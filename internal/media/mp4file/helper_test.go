@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ func record(t testing.TB, packets []*media.Packet, length time.Duration, part in
 		}
 		byTrack[p.Track] = append(byTrack[p.Track], p)
 	}
+	slices.SortStableFunc(order, func(a, b *media.Track) int { return int(a.Kind()) - int(b.Kind()) }) // pictures first
 	for _, track := range order {
 		r.add(t, track, byTrack[track], length, part)
 	}
