@@ -64,7 +64,7 @@ func (l *Library) abandon(ctx context.Context, id string, cause error) error {
 // stored without one. Where the index is damaged nothing is removed: it may be what the index
 // does not tell any more.
 func (w *writer) adopt(ctx context.Context, damaged bool) error {
-	list, err := w.l.storage.List(ctx, w.asset.id)
+	list, err := w.l.unindexed(ctx, w.asset.id, damaged)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"log/slog"
@@ -213,19 +214,29 @@ func (b *Bucket) Delete(ctx context.Context, prefix string) error {
 	if err != nil {
 		return err
 	}
-	if len(list) == 1 {
-		return b.explain(ctx, op, prefix, b.core.RemoveObject(ctx, b.cfg.Bucket, b.key(list[0].Name), minio.RemoveObjectOptions{}))
+	names := make([]string, len(list))
+	for i, o := range list {
+		names[i] = o.Name
 	}
-	names := make(chan minio.ObjectInfo, len(list))
-	for _, o := range list {
-		names <- minio.ObjectInfo{Key: b.key(o.Name)}
+	return b.DeleteObjects(ctx, names)
+}
+
+// DeleteObjects removes many objects. It is not an error if one is not there.
+func (b *Bucket) DeleteObjects(ctx context.Context, names []string) error {
+	const op = "delete from the bucket"
+	if len(names) == 1 {
+		return b.explain(ctx, op, names[0], b.core.RemoveObject(ctx, b.cfg.Bucket, b.key(names[0]), minio.RemoveObjectOptions{}))
 	}
-	close(names)
+	objects := make(chan minio.ObjectInfo, len(names))
+	for _, name := range names {
+		objects <- minio.ObjectInfo{Key: b.key(name)}
+	}
+	close(objects)
 	var first error
-	for res := range b.core.RemoveObjectsWithResult(ctx, b.cfg.Bucket, names, minio.RemoveObjectsOptions{}) {
+	for res := range b.core.RemoveObjectsWithResult(ctx, b.cfg.Bucket, objects, minio.RemoveObjectsOptions{}) {
 		if res.Err != nil && first == nil && minio.ToErrorResponse(res.Err).Code != minio.NoSuchKey {
-			first = res.Err
+			first = fmt.Errorf("%s: %w", res.ObjectName, res.Err)
 		}
 	}
-	return b.explain(ctx, op, prefix, first)
+	return b.explain(ctx, op, b.cfg.Bucket, first)
 }

@@ -29,7 +29,7 @@ func (b *Bucket) explain(ctx context.Context, op, subject string, err error) err
 		return refused(fault.NotFound, "")
 	case minio.NoSuchBucket:
 		return refused(fault.Unavailable, "Make the bucket "+b.cfg.Bucket+", or name another one (record-s3-bucket)")
-	case "InvalidAccessKeyId":
+	case "InvalidAccessKeyId", "XAdminUserNotFound": // the second one is versitygw's
 		return refused(fault.Unauthorized, "The server does not know the access key "+b.cfg.AccessKey+": see record-s3-access-key")
 	case "SignatureDoesNotMatch":
 		return refused(fault.Unauthorized, "The secret key is not the one of "+b.cfg.AccessKey+": see record-s3-secret-key")
@@ -43,8 +43,6 @@ func (b *Bucket) explain(ctx context.Context, op, subject string, err error) err
 		return refused(fault.TooLarge, "The bucket is full: delete recordings, or give it more room")
 	}
 	switch res.StatusCode {
-	case http.StatusNotFound:
-		return refused(fault.NotFound, "")
 	case http.StatusForbidden, http.StatusUnauthorized:
 		return refused(fault.Forbidden, "Let the access key "+b.cfg.AccessKey+" list, read, write and delete in the bucket "+b.cfg.Bucket)
 	case http.StatusInsufficientStorage:

@@ -1,0 +1,249 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"onair/internal/fault"
+	"onair/internal/record"
+)
+
+// In the bucket the index of an asset is the object index/{asset}.log. In the folder it is
+// where the library has it, and beside it is how long it was when it was sent complete.
+const (
+	journalExt  = ".log"
+	indexName   = "/index" + journalExt
+	indexFolder = "index"
+
+	// checkEvery is how often a copy of the index goes to the bucket while it is written.
+	checkEvery = time.Minute
+	// askTime is how long a start waits for the bucket, and indexTime an index that is only
+	// there.
+	askTime   = 10 * time.Second
+	indexTime = time.Minute
+	// maxIndex bounds an index that is read from the bucket: far more than of a week.
+	maxIndex = 256 << 20
+	// tailSize is how much of an index tells whether it is complete; see record.IndexEnded.
+	tailSize = 8 << 10
+)
+
+func isIndex(name string) bool { return strings.HasSuffix(name, indexName) }
+
+func remoteIndex(asset string) string { return indexFolder + "/" + asset + journalExt }
+
+func sentName(asset string) string { return asset + "/sent" + journalExt }
+
+// sentSize is how long an asset's index was when it was sent complete; -1 if it was not.
+func (s *Spool) sentSize(asset string) int64 {
+	r, err := s.local.Read(sentName(asset))
+	if err != nil {
+		return -1
+	}
+	defer r.Close()
+	var buf [32]byte
+	n, _ := r.ReadAt(buf[:], 0) // what cannot be read is no number
+	size, err := strconv.ParseInt(string(buf[:n]), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return size
+}
+
+func (s *Spool) indexSize(name string) (int64, error) {
+	r, err := s.local.Read(name)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return r.Size(), nil
+}
+
+// Append opens a journal in the folder; see record.Journals.
+func (s *Spool) Append(name string) (record.Journal, error) {
+	j, err := s.local.Append(name)
+	if err != nil || !isIndex(name) {
+		return j, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.queue(assetOf(name))
+	q.writers++
+	return &journal{Journal: j, s: s, q: q, name: name}, nil
+}
+
+// journal is an index that is being written. What was stored before it is synced is listed in
+// it, and can go.
+type journal struct {
+	record.Journal
+	s    *Spool
+	q    *queue
+	name string
+}
+
+// Sync makes the index durable, and sends what it lists.
+func (j *journal) Sync() error {
+	j.s.mu.Lock()
+	listed, check := j.q.last, time.Since(j.q.checked) >= checkEvery
+	j.s.mu.Unlock()
+	if err := j.Journal.Sync(); err != nil {
+		return err
+	}
+	size := int64(0)
+	if check {
+		var err error
+		if size, err = j.s.indexSize(j.name); err != nil {
+			return err
+		}
+	}
+	j.s.mu.Lock()
+	j.q.settled = max(j.q.settled, listed)
+	if check {
+		j.q.addIndex(j.name, size, false)
+	}
+	j.s.mu.Unlock()
+	j.s.poke()
+	return nil
+}
+
+// Close ends the writing, and sends the whole index.
+func (j *journal) Close() error {
+	err := j.Journal.Close()
+	size, sizeErr := j.s.indexSize(j.name)
+	j.s.mu.Lock()
+	j.q.writers--
+	if sizeErr == nil {
+		j.q.addIndex(j.name, size, true)
+	}
+	j.s.leave(j.q)
+	j.s.mu.Unlock()
+	j.s.poke()
+	return err
+}
+
+// Read opens a journal, and gets an index from the bucket that is only there; see
+// record.Journals.
+func (s *Spool) Read(name string) (record.JournalReader, error) {
+	r, err := s.local.Read(name)
+	if !fault.Is(err, fault.NotFound) || !isIndex(name) {
+		return r, err
+	}
+	if err := s.fetch(name); err != nil {
+		return nil, err
+	}
+	return s.local.Read(name)
+}
+
+// fetch takes a copy of an index from the bucket, as a whole or not at all.
+func (s *Spool) fetch(name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), indexTime)
+	defer cancel()
+	asset := assetOf(name)
+	data, err := s.download(ctx, remoteIndex(asset), 0, maxIndex)
+	if err != nil {
+		return err
+	}
+	ended, err := record.IndexEnded(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return err
+	}
+	if err := s.local.Put(ctx, name, [][]byte{data}); err != nil {
+		return err
+	}
+	if ended {
+		return s.local.Put(ctx, sentName(asset), [][]byte{strconv.AppendInt(nil, int64(len(data)), 10)})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.adopted[asset] = true
+	return nil
+}
+
+func (s *Spool) download(ctx context.Context, name string, offset, length int64) ([]byte, error) {
+	r, err := s.remote.Open(ctx, name, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(r)
+	return data, errors.Join(err, r.Close())
+}
+
+// Names returns the journals of the folder, and the indexes that are only in the bucket:
+// those that are complete, and with Config.Adopt the others. If the bucket is away, these are
+// found at the next start.
+func (s *Spool) Names() ([]string, error) {
+	all, err := s.local.Names()
+	if err != nil {
+		return nil, err
+	}
+	here := map[string]bool{}
+	all = slices.DeleteFunc(all, func(name string) bool {
+		here[name] = true
+		return name == sentName(assetOf(name))
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	list, err := s.remote.List(ctx, indexFolder)
+	cancel()
+	if err != nil {
+		s.log.Warn("the bucket cannot be asked for recordings that are not in the data folder", "error", err)
+		return all, nil
+	}
+	open := 0
+	for _, o := range list {
+		asset, ok := strings.CutSuffix(strings.TrimPrefix(o.Name, indexFolder+"/"), journalExt)
+		if !ok || here[asset+indexName] {
+			continue
+		}
+		ended, err := s.endedThere(o)
+		if err != nil {
+			s.log.Warn("the index of a recording in the bucket cannot be read", "asset", asset, "error", err)
+			continue
+		}
+		if !ended && !s.cfg.Adopt {
+			open++
+			continue
+		}
+		all = append(all, asset+indexName)
+	}
+	if open > 0 {
+		s.log.Warn("the bucket has recordings that another server did not end; if it is gone for good, take them over with record-s3-adopt", "recordings", open)
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// endedThere reports whether an index in the bucket is complete.
+func (s *Spool) endedThere(o record.Object) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	tail, err := s.download(ctx, o.Name, max(0, o.Size-tailSize), tailSize)
+	if err != nil {
+		return false, err
+	}
+	return record.IndexEnded(bytes.NewReader(tail), int64(len(tail)))
+}
+
+// Remove takes a journal away, an index from the bucket too; see record.Journals.
+func (s *Spool) Remove(name string) error {
+	if !isIndex(name) {
+		return s.local.Remove(name)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), indexTime)
+	defer cancel()
+	asset := assetOf(name)
+	return s.remove(ctx, asset, func(n string) bool { return n == name }, func() error {
+		if err := s.remote.Delete(ctx, remoteIndex(asset)); err != nil {
+			return err
+		}
+		if err := s.local.Drop(sentName(asset)); err != nil {
+			return err
+		}
+		s.local.Tidy(asset)
+		return s.local.Remove(name)
+	})
+}
