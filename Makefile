@@ -10,6 +10,9 @@ FUZZ     ?= 200000x
 BENCH    ?= .
 LINT     := $(CACHE)/bin/golangci-lint
 LINT_VERSION := v2.15.0
+# An S3 server that tests store recordings in.
+S3       := $(CACHE)/bin/versitygw
+S3_VERSION := v1.8.0
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check e2e bench fuzz build clean
@@ -24,7 +27,7 @@ demo: build ## Starts the server, publishes a test picture, and prints where to 
 	@scripts/setup.sh ffmpeg
 	bin/onair serve --demo
 
-test: $(CACHE)/tools $(DIST) ## Runs the tests, with the race detector.
+test: $(CACHE)/tools $(DIST) $(S3) ## Runs the tests, with the race detector.
 	$(GO) test -race -timeout 10m ./...
 
 check: $(LINT) web/node_modules/.ready ## Looks for mistakes without running anything.
@@ -33,7 +36,7 @@ check: $(LINT) web/node_modules/.ready ## Looks for mistakes without running any
 	npm --prefix web run --silent check
 	npm --prefix web run --silent test
 
-e2e: build e2e/node_modules/.ready ## Runs the server against real encoders, players and databases.
+e2e: build e2e/node_modules/.ready $(S3) ## Runs the server against real encoders, players and databases.
 	@scripts/setup.sh cc ffmpeg chromium gstreamer rtmpdump postgres slowhttp srt obs xvfb ip
 	$(GO) test -tags e2e -count 1 -parallel 12 -timeout 60m -v ./e2e/...
 	scripts/fuzz.sh 20000x
@@ -59,6 +62,10 @@ $(CACHE)/tools:
 $(LINT):
 	@echo "setup: building golangci-lint $(LINT_VERSION)"
 	@GOBIN=$(abspath $(CACHE)/bin) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+$(S3):
+	@echo "setup: building versitygw $(S3_VERSION)"
+	@GOBIN=$(abspath $(CACHE)/bin) $(GO) install github.com/versity/versitygw/cmd/versitygw@$(S3_VERSION)
 
 %/node_modules/.ready: %/package-lock.json
 	@echo "setup: installing the packages of $*/package-lock.json"
