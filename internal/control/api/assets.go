@@ -13,7 +13,7 @@ import (
 // Assets is what the API sees of the recordings.
 type Assets interface {
 	// Snapshot tells how far the recording of an asset is; false if it is not known. Its
-	// Status and Error do not matter.
+	// Status does not matter; its Error is what is in the way of it just now.
 	Snapshot(assetID string) (store.Recorded, bool)
 	// Delete removes what was recorded for an asset. There being nothing is no error.
 	Delete(ctx context.Context, assetID string) error
@@ -39,7 +39,7 @@ type (
 		Playback     orNull[assetPlayback] `json:"playback" doc:"For the first public playback id; null if there is none, or if this server plays no recordings."`
 		DownloadURL  orNull[string]        `json:"download_url" doc:"An MP4 file of it; null while it is recorded, once it is deleted, and as above."`
 		PublicFile   bool                  `json:"public_download" doc:"Whether anybody can download the file; else it needs the token."`
-		Error        orNull[string]        `json:"error" doc:"Why it is errored; null if it is not."`
+		Error        orNull[string]        `json:"error" doc:"Why it is errored, or what is in the way of the recording just now; null if nothing is."`
 		Metadata     map[string]string     `json:"metadata"`
 	}
 	assetTrack struct {
@@ -111,6 +111,7 @@ func (a *API) assetRoutes(op describeOp) {
 func (a *API) assetOf(ctx context.Context, s store.Asset) asset {
 	if a.deps.Assets != nil && s.Status == store.AssetRecording {
 		if now, ok := a.deps.Assets.Snapshot(s.ID); ok {
+			s.Error = now.Error
 			s.Duration, s.Bytes, s.Tracks, s.Gaps, s.GapCount = now.Duration, now.Bytes, now.Tracks, now.Gaps, len(now.Gaps)
 		}
 	}

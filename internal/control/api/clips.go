@@ -102,6 +102,9 @@ func (a *API) createClip(ctx context.Context, in *clipInput) (*assetOutput, erro
 	if n.Start, n.End, err = a.deps.Clips.Times(ctx, of, string(b.Start), string(b.End)); err != nil {
 		return nil, err
 	}
+	if !n.Start.Before(n.End) {
+		return nil, fault.New(fault.Invalid, op, "", "the clip would end before it begins", "What is asked for may not be recorded yet; make start come before end.")
+	}
 	s, err := a.deps.Store.CreateClip(ctx, n)
 	if err != nil {
 		return nil, err

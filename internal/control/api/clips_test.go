@@ -23,6 +23,9 @@ type fakeClips struct {
 
 func (f *fakeClips) Times(_ context.Context, id, start, end string) (from, to time.Time, err error) {
 	f.asked = append(f.asked, [3]string{id, start, end})
+	if start == "later" {
+		return f.at, f.at, nil
+	}
 	if start == "never" {
 		return from, to, fault.New(fault.Invalid, "find the time", "start", "it cannot be read", "Write 90 or 1:30.")
 	}
@@ -116,6 +119,7 @@ func TestClipOfWhat(t *testing.T) {
 		{`{}`, "one of asset_id"},
 		{`{"asset_id":"` + older.ID + `","playback_id":"` + pb + `"}`, "one of asset_id"},
 		{`{"asset_id":"` + older.ID + `","start":"never"}`, "Write 90 or 1:30"},
+		{`{"asset_id":"` + older.ID + `","start":"later"}`, "end before it begins"},
 		{`{"asset_id":"` + older.ID + `","start":[1]}`, "start"},
 		{`{"asset_id":"` + older.ID + `","start":"` + strings.Repeat("1", 65) + `"}`, "start"},
 		{`{"asset_id":"` + older.ID + `","title":"a\u0007"}`, "control characters"},

@@ -102,13 +102,26 @@ func (k *Keeper) stream(ctx context.Context, s store.StreamRetention, now time.T
 			continue // somebody was faster
 		}
 		if err != nil {
-			k.failed.Inc()
-			return err
+			if err = k.fail(x.ID, err); err != nil {
+				return err
+			}
+			continue
 		}
 		k.removed.WithLabelValues(x.Reason).Inc()
 		k.log.Info("asset removed, as its live stream keeps no more", "asset", x.ID, "stream", s.LiveStreamID,
 			"limit", x.Reason, "created", x.CreatedAt, "bytes", x.Bytes)
 	}
+	return nil
+}
+
+// fail counts an asset that could not be removed, and returns an error if it is not worth
+// to go on with others now.
+func (k *Keeper) fail(id string, err error) error {
+	k.failed.Inc()
+	if fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Timeout) {
+		return err
+	}
+	k.log.Error("what was recorded of a deleted asset is not removed", "asset", id, "error", err)
 	return nil
 }
 
@@ -122,8 +135,10 @@ func (k *Keeper) finish(ctx context.Context, now time.Time) error {
 		for _, x := range page {
 			if _, there := k.assets.Recordings.Snapshot(x.ID); there {
 				if err := k.assets.Recordings.Delete(ctx, x.ID); err != nil {
-					k.failed.Inc()
-					return err
+					if err = k.fail(x.ID, err); err != nil {
+						return err
+					}
+					continue
 				}
 			}
 			if now.Sub(x.At) > keepNames {

@@ -31,20 +31,23 @@ const day = 24 * time.Hour
 // bytes. What is being recorded counts, and stays. A clip counts as any other asset, with
 // the days since it was made.
 func Over(limits store.Retention, assets []store.KeptAsset, total int64, now time.Time) []Expired {
+	old := func(a store.KeptAsset) bool {
+		return limits.Days > 0 && a.Status != store.AssetRecording && now.Sub(ended(a)) > time.Duration(limits.Days)*day
+	}
+	for _, a := range assets { // before others have to make room for them
+		if old(a) {
+			total -= a.Bytes
+		}
+	}
 	var out []Expired
 	for _, a := range assets {
-		if a.Status == store.AssetRecording {
-			continue
-		}
 		switch {
-		case limits.Days > 0 && now.Sub(ended(a)) > time.Duration(limits.Days)*day:
+		case old(a):
 			out = append(out, Expired{a, Days})
-		case limits.Bytes > 0 && total > limits.Bytes:
+		case limits.Bytes > 0 && total > limits.Bytes && a.Status != store.AssetRecording:
 			out = append(out, Expired{a, Bytes})
-		default:
-			continue
+			total -= a.Bytes
 		}
-		total -= a.Bytes
 	}
 	return out
 }
