@@ -129,6 +129,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		WHEP: n.rtc.Addr() != nil, DASH: true, Images: true, RealtimeViewers: cfg.Steer.Viewers, Steer: steerer{n.steer},
 		Assets:      kept,
 		Clips:       clips{n.clips, recordings{n.library}},
+		Past:        n.broadcasts.replays.active,
 		CheckLadder: encoding.check, Ladder: encoding, Encoding: encoding,
 	})
 	if err != nil {
