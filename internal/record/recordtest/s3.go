@@ -1,6 +1,7 @@
 package recordtest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -42,23 +43,18 @@ func NewServer(t testing.TB) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A socket's name is 107 bytes at most, which a test's folder may be longer than.
-	dir, err := os.MkdirTemp("", "s3-")
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &Server{
 		Bucket: "recordings", AccessKey: "test-access", SecretKey: "test-secret",
-		t: t, tool: tool, dir: dir, requests: map[net.Conn]struct{}{},
+		t: t, tool: tool, dir: t.TempDir(), requests: map[net.Conn]struct{}{},
 	}
 	for _, name := range []string{"data/" + s.Bucket, "meta"} {
-		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(s.dir, name), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// The server listens on a socket in the file system, and what is here forwards to it: so
 	// there is no port that another program could take meanwhile.
-	if s.front, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	if s.front, err = new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
 	s.Endpoint = "http://" + s.front.Addr().String()
@@ -72,7 +68,6 @@ func (s *Server) close() {
 	s.Stop()
 	_ = s.front.Close() // the test is over
 	s.wg.Wait()
-	_ = os.RemoveAll(s.dir) // of the system's temporary files
 }
 
 // findTool finds a program that make built.
@@ -101,7 +96,7 @@ func (s *Server) Objects() string { return filepath.Join(s.dir, "data", s.Bucket
 func (s *Server) Start() {
 	s.t.Helper()
 	_ = os.Remove(s.socket()) // of the one before
-	cmd := exec.Command(s.tool, "--port", s.socket(), "--quiet", "--access", s.AccessKey, "--secret", s.SecretKey,
+	cmd := exec.CommandContext(context.Background(), s.tool, "--port", s.socket(), "--quiet", "--access", s.AccessKey, "--secret", s.SecretKey,
 		"posix", "--sidecar", filepath.Join(s.dir, "meta"), filepath.Join(s.dir, "data"))
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -110,7 +105,7 @@ func (s *Server) Start() {
 	s.running = cmd
 	s.mu.Unlock()
 	for deadline := time.Now().Add(startTime); ; {
-		c, err := net.Dial("unix", s.socket())
+		c, err := new(net.Dialer).DialContext(context.Background(), "unix", s.socket())
 		if err == nil {
 			_ = c.Close() // it was only to see
 			return
@@ -162,7 +157,7 @@ func (s *Server) forward(c net.Conn) {
 	if !up {
 		return
 	}
-	back, err := net.Dial("unix", s.socket())
+	back, err := new(net.Dialer).DialContext(context.Background(), "unix", s.socket())
 	if err != nil {
 		return
 	}

@@ -77,7 +77,6 @@ func New(cfg Config, local *record.Folder, remote record.Storage, events *event.
 
 // find takes in what is in the folder.
 func (s *Spool) find() error {
-	s.local.Tidy("")
 	list, err := s.local.List(context.Background(), "")
 	if err != nil {
 		return err

@@ -200,7 +200,7 @@ func TestOutage(t *testing.T) {
 			if next != seconds {
 				t.Errorf("%d of %d segments are there", next, seconds)
 			}
-			if text := c.object("index/"+asset+".log"); !strings.HasSuffix(text, "178 179 ") {
+			if text := c.object("index/" + asset + ".log"); !strings.HasSuffix(text, "178 179 ") {
 				t.Errorf("the index ends with %q", text[max(0, len(text)-10):])
 			}
 		}
