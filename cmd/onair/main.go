@@ -46,6 +46,9 @@ type commandLine struct {
 	Doctor  doctorCommand  `cmd:"" help:"Check ports, ffmpeg, clock and disk, and say what to do."`
 	Key     keyCommand     `cmd:"" help:"List and renew stream keys and the admin token."`
 	Config  configCommand  `cmd:"" help:"Check, explain or print the settings."`
+
+	Recordings recordingsCommand `cmd:"" help:"List, verify, repair and export recordings."`
+
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -55,6 +58,9 @@ func newCommandLine() *commandLine {
 	line.Serve.Config = node.DefaultConfig()
 	line.Doctor.Config = node.DefaultConfig()
 	keys := database{Store: store.DefaultConfig()}
+	place := archive{node.DefaultArchiveConfig()}
+	recordings := &line.Recordings
+	recordings.List.archive, recordings.Verify.archive, recordings.Repair.archive, recordings.Export.archive = place, place, place, place
 	line.Key.List.database, line.Key.Reset.database, line.Key.Admin.database = keys, keys, keys
 	return &line
 }

@@ -43,7 +43,7 @@ func golden(t *testing.T, file, got string) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "publish", "serve", "key", "config"} {
+	for _, command := range []string{"", "publish", "serve", "key", "recordings", "config"} {
 		args := []string{"--help"}
 		name := "help"
 		if command != "" {
