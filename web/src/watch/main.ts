@@ -223,7 +223,7 @@ function render(): void {
   );
   const timeline = player.timeline();
   coverAgain.hidden = !(state === 'ended' && timeline !== null && player.facts.kept);
-  const replay = state === 'ended' || state === 'offline' ? (offer?.replay ?? '') : '';
+  const replay = coverAgain.hidden && (state === 'ended' || state === 'offline') ? (offer?.replay ?? '') : '';
   coverReplay.hidden = replay === '';
   if (replay) put(coverReplay, 'href', replay);
   download.hidden = !offer?.download;
@@ -247,7 +247,14 @@ function render(): void {
   const d = player.delay();
   const late =
     player.way === 'webrtc' ? `${millis(d ?? 0)} from the server` : `${delay(d)} behind the camera`;
-  text(lag, offer?.recording ? dateOf(info?.created_at) : d !== null && state === 'playing' ? late : '');
+  text(
+    lag,
+    offer?.recording
+      ? dateOf(info?.created_at)
+      : d !== null && state === 'playing' && !player.engine?.over()
+        ? late
+        : '',
+  );
   const { words: shown, how } = wayWords(state === 'playing' ? player.way : null);
   text(way, shown);
   put(lag, 'title', offer?.recording ? '' : how);
@@ -261,10 +268,14 @@ function render(): void {
 }
 
 function renderBadge(state: ReturnType<() => typeof player.state>): void {
-  badge.hidden = offer?.recording ?? false;
+  const over = player.timeline()?.live === false;
+  badge.hidden = over || (offer?.recording ?? false);
   if (badge.hidden) {
     put(chip, 'data-kind', 'RECORDED');
-    text(chip, part ? 'Clip' : offer?.growing ? 'Recording, still live' : 'Recording');
+    text(
+      chip,
+      part ? 'Clip' : !offer?.recording ? 'Ended' : offer.growing ? 'Recording, still live' : 'Recording',
+    );
     return;
   }
   const { age, limit } = player.mediaAge();

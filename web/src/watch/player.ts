@@ -213,8 +213,7 @@ export class OnairPlayer extends HTMLElement {
 
   /** Moves by seconds within what is loaded; to the edge and beyond means live. */
   seek(by: number): void {
-    const t = this.timeline();
-    if (t) this.seekTo(t.position + by);
+    this.seekTo((this.way === 'webrtc' ? 0 : this.video.currentTime) + by);
   }
 
   /** What can be gone to; null where there is only now. */
@@ -228,7 +227,9 @@ export class OnairPlayer extends HTMLElement {
     if (!range) return null;
     const live = !engine.over() && !this.playback.places.recording;
     const slack = (engine.target() ?? 2) + 0.5;
-    return { ...range, position: this.video.currentTime, live, slack };
+    // What is at the edge is shown there, however far behind it players have to stay.
+    const position = live && !this.behind ? range.end : this.video.currentTime;
+    return { ...range, position, live, slack };
   }
 
   /** Goes to a moment of the timeline; what is near the edge of a live stream is its edge. */

@@ -37,8 +37,10 @@ export function label(t: Timeline, at: number): string {
 /** Seconds that arrow keys move by, and the part of the whole that page keys do. */
 const STEP = 10;
 const PAGE = 0.1;
-/** The largest side (px) of a preview. */
+/** The greatest height (px) of a preview; what of the player's height the rest takes, and the least that is left. */
 const PEEK_HEIGHT = 110;
+const PEEK_BELOW = 130;
+const PEEK_LEAST = 44;
 
 /** The bar that shows where the picture is and goes elsewhere, with a small picture of where. */
 export class Scrub {
@@ -168,7 +170,8 @@ export class Scrub {
 
   private show(c: Cell): void {
     if (this.sheet.src !== c.url) this.sheet.src = c.url;
-    const scale = Math.min(1, PEEK_HEIGHT / c.height);
+    const room = (this.root.closest('onair-player')?.clientHeight ?? 0) - PEEK_BELOW;
+    const scale = Math.min(1, Math.max(PEEK_LEAST, Math.min(PEEK_HEIGHT, room)) / c.height);
     this.frame.style.width = `${c.width * scale}px`;
     this.frame.style.height = `${c.height * scale}px`;
     this.sheet.style.transform = `scale(${scale}) translate(${-c.x}px, ${-c.y}px)`;
