@@ -156,7 +156,12 @@ func (o *openLog) unstored(r *pack.Rendition) func(func(*pack.Segment) bool) {
 }
 
 // inProgress returns the segment that is not complete; nil if there is nothing of it.
-func inProgress(snap *pack.Snapshot) *pack.Segment { return snap.Open }
+func inProgress(snap *pack.Snapshot) *pack.Segment {
+	if snap.Open == nil {
+		return snap.Unlisted
+	}
+	return snap.Open
+}
 
 // collect appends the records of a rendition's new parts to buf.
 func (o *openLog) collect(r *pack.Rendition) {

@@ -25,7 +25,7 @@ func (d *fakeDisk) cutPower() {
 // The power is cut at random moments of a broadcast, and its publisher does not come back: at
 // most a second of the end is lost in any rendition, and what is there is what was sent.
 func TestPowerCutCostsASecond(t *testing.T) {
-	for _, mode := range []media.LatencyMode{media.LatencyLow, media.LatencyUltra} {
+	for _, mode := range []media.LatencyMode{media.LatencyLow, media.LatencyUltra, media.LatencyStandard} {
 		t.Run(string(mode), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(11, 12))
 			worst := time.Duration(0)

@@ -163,7 +163,7 @@ func (b *builder) commit(duration int64) {
 	}
 	// One long frame says little about the next.
 	b.usual = min(duration, max(2*b.usual, 1))
-	if target > 0 && b.full(f.Track, target) {
+	if target > 0 && b.full(f.Track, target) || target == 0 && b.partTicks >= f.Track.Ticks(unlistedTarget) {
 		b.flush()
 	}
 }
@@ -222,7 +222,7 @@ func (b *builder) flush() {
 	b.openBytes += len(data)
 	clear(b.samples)
 	b.samples, b.partTicks, b.partBytes = b.samples[:0], 0, 0
-	b.dirty = b.dirty || b.r.partTarget > 0
+	b.dirty = true
 	b.s.m.parts.Inc()
 }
 
@@ -392,13 +392,17 @@ func (b *builder) publish() {
 			length += seg.Duration
 		}
 	}
-	if b.open != nil && len(b.open.Parts) > 0 && s.listed {
+	if b.open != nil && len(b.open.Parts) > 0 {
 		o := *b.open
 		o.Parts = o.Parts[:len(o.Parts):len(o.Parts)]
 		o.Duration = b.track.Duration(b.partEnd()) - b.track.Duration(b.openStart)
 		o.Ticks = b.partEnd() - b.openStart
-		s.Open = &o
-		s.Independent = s.Independent && o.Independent
+		if s.listed {
+			s.Open = &o
+			s.Independent = s.Independent && o.Independent
+		} else {
+			s.Unlisted = &o
+		}
 	}
 	if length == 0 { // nothing complete: what there is so far
 		bits, length = 8*int64(b.openBytes), b.track.Duration(b.partEnd()-b.openStart)

@@ -36,7 +36,10 @@ const (
 	maxDerived = 8
 	// maxPartBytes ends a part early, and maxSegmentBytes a segment: with 2 s they are
 	// reached at 256 Mbit/s.
-	maxPartBytes    = 16 << 20
+	maxPartBytes = 16 << 20
+	// unlistedTarget is how long fragments are where parts are not listed: what is on disk of a
+	// segment in progress lacks no more.
+	unlistedTarget  = 500 * time.Millisecond
 	maxSegmentBytes = 64 << 20
 	// maxStartBytes and startAudioOnly bound what is collected before the first cut. A packet
 	// counts for packetOverhead beside its payload.

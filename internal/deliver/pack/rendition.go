@@ -88,6 +88,9 @@ type Snapshot struct {
 	Segments []*Segment
 	// Open is the segment in progress, and nil if it has no part yet.
 	Open *Segment
+	// Unlisted is the segment in progress where parts are no resources of their own: nobody
+	// can ask for it, but it must not be lost.
+	Unlisted *Segment
 	// DiscontinuitySequence is that of the first segment (RFC 8216bis, section 4.4.3.3).
 	DiscontinuitySequence int
 	// Hint is the name of the part to come; empty if that cannot be known, if there are
