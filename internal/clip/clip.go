@@ -247,13 +247,13 @@ func (m *Maker) await(ctx context.Context, r Request) (*record.Snapshot, error) 
 
 // covers reports whether all tracks of a recording reach a time.
 func covers(s *record.Snapshot, end time.Time) bool {
-	any := false
+	there := false
 	for _, r := range chosen(s) {
-		if any = true; endOf(r).Before(end.Add(-grain)) {
+		if there = true; endOf(r).Before(end.Add(-grain)) {
 			return false
 		}
 	}
-	return any
+	return there
 }
 
 func endOf(r *record.Rendition) time.Time {

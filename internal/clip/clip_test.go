@@ -109,6 +109,9 @@ func (s *source) checkClip(t *testing.T, m *Maker, id string, all []picture, sta
 			}
 		}
 	}
+	if n := len(main.Inits); n != 1 && main.Inits[0].Track.Codec == media.H264 {
+		t.Errorf("%v to %v: %d initialization sections", start, end, n)
+	}
 	if own > 3 {
 		t.Errorf("%v to %v: %d of %d segments are its own", start, end, own, len(main.Segments))
 	}

@@ -46,7 +46,10 @@ type cutter struct {
 	// start and end are those of the clip, as media time.
 	start, end time.Duration
 	clip       record.Clip
-	encoded    time.Duration
+	// instead are initialization sections of the main rendition that have more in them than the
+	// recording's.
+	instead []record.Init
+	encoded time.Duration
 }
 
 // cut decides what a clip is made of. encoded is how much of it was encoded again.

@@ -27,6 +27,7 @@ func (k *cutter) pictures(ctx context.Context, r *record.Rendition) (left, right
 		return false, false, err
 	}
 	if k.clip.To == k.clip.From {
+		cr.Instead = k.instead
 		k.clip.Renditions = append(k.clip.Renditions, cr)
 		return left, right, nil
 	}
@@ -46,6 +47,7 @@ func (k *cutter) pictures(ctx context.Context, r *record.Rendition) (left, right
 	if err := put(e); err != nil {
 		return false, false, err
 	}
+	cr.Instead = k.instead
 	k.clip.Renditions = append(k.clip.Renditions, cr)
 	return left, right, nil
 }

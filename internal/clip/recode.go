@@ -15,7 +15,7 @@ import (
 // recode makes the segment of an edge of pictures that are encoded again: those of kept, and
 // of ahead.
 func (e *edge) recode(ctx context.Context, kept []*media.Packet) (own record.OwnSegment, err error) {
-	source := e.r.Inits[e.seg.Init].Track
+	source := e.track()
 	units, err := e.units(ctx, source)
 	if err != nil {
 		return own, err
@@ -30,8 +30,16 @@ func (e *edge) recode(ctx context.Context, kept []*media.Packet) (own record.Own
 			"Choose another moment: pictures of the recording may be damaged there")
 	}
 	own.Segment = *e.seg
-	if own.Track, own.Init, err = parameters(made[0].Track, source); err != nil {
+	track, init, err := parameters(made[0].Track, source)
+	if err != nil {
 		return own, err
+	}
+	together, err := e.together(source, track)
+	if err != nil {
+		return own, err
+	}
+	if !together {
+		own.Track, own.Init = track, init
 	}
 	// Decoding times are as far ahead of what is shown as they are in the recording where the
 	// clip goes on: the first edge ends where the next segment begins, the last one begins
@@ -45,14 +53,47 @@ func (e *edge) recode(ctx context.Context, kept []*media.Packet) (own record.Own
 	for _, p := range made {
 		p.DTS = p.PTS - offset
 	}
-	if err := fill(&own, e.s, own.Track, made, e.stop()-offset); err != nil {
+	if err := fill(&own, e.s, track, made, e.stop()-offset); err != nil {
 		return own, err
 	}
 	e.encoded += own.Duration
-	if e.clip.From < e.clip.To {
+	if !together && e.clip.From < e.clip.To {
 		e.clip.Breaks = append(e.clip.Breaks, max(e.seg.Sequence, e.clip.From+1))
 	}
 	return own, nil
+}
+
+// track is what the segment of the edge is made with: with what edges that were encoded again
+// have added to it.
+func (e *edge) track() *media.Track {
+	for i := range e.instead {
+		if e.instead[i].Name == e.r.Inits[e.seg.Init].Name {
+			return e.instead[i].Track
+		}
+	}
+	return e.r.Inits[e.seg.Init].Track
+}
+
+// together adds parameters to the initialization section of the recording's segment, if all
+// pictures can then be decoded with it: players need no new one in the middle of the clip, and
+// many do not understand that.
+func (e *edge) together(source, made *media.Track) (bool, error) {
+	track, ok := merge(source, made)
+	if !ok {
+		return false, nil
+	}
+	described, err := bitstream.Describe(track)
+	if err != nil {
+		return false, err
+	}
+	init, err := fmp4.Init(described)
+	if err != nil {
+		return false, err
+	}
+	name := e.r.Inits[e.seg.Init].Name
+	e.instead = slices.DeleteFunc(e.instead, func(i record.Init) bool { return i.Name == name })
+	e.instead = append(e.instead, record.Init{Name: name, Track: described, Data: init})
+	return true, nil
 }
 
 // units are what has to be decoded: the segment, those of the next one that lie ahead of its

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"strconv"
 	"time"
 
@@ -31,7 +32,8 @@ const (
 // Recode decodes units, which begin with a key packet, and encodes those of their pictures
 // again whose PTS is from ≤ PTS < to, in the same codec, size and format: without B-frames
 // (DTS is PTS), the first of them a key picture and no other. The packets carry the track of
-// their own parameters, with the source's timescale; they have no duration.
+// their own parameters, with the source's timescale; they have no duration. The parameter
+// sets of H.264 have other numbers than those of the source, so that both can stand together.
 //
 // The error is fault.Unsupported for a codec that this ffmpeg does not decode or encode in
 // software, fault.Invalid and fault.TooLarge for units out of bounds, fault.Timeout after two
@@ -115,7 +117,61 @@ func (t *Tool) recodeArguments(track *media.Track, encoder string, from, to int6
 		args = append(args, "-tag:v", "hvc1",
 			"-x265-params", "log-level=error:scenecut=0:open-gop=0:bframes=0:frame-threads=1:pools="+threads)
 	} else {
-		args = append(args, "-forced-idr", "1", "-threads", threads)
+		args = append(args, "-forced-idr", "1", "-threads", threads, "-x264-params", "sps-id="+strconv.Itoa(freeID(track.Config)))
+		// What the source's decoders can do is enough.
+		if profile := map[byte]string{66: "baseline", 77: "main"}[profileOf(track.Config)]; profile != "" {
+			args = append(args, "-profile:v", profile)
+		}
 	}
 	return append(args, output(track, Encoder{Name: encoder}, firstOutput)...)
+}
+
+// freeID is a number that neither SPS nor PPS of an avcC have (ISO/IEC 14496-15, section
+// 5.3.3.1); 0 if there is none.
+func freeID(config []byte) int {
+	used := uint32(0)
+	if len(config) < 7 {
+		return 0
+	}
+	rest := config[5:]
+	for i, at := range []int{4, 1} { // where the number begins
+		if len(rest) == 0 {
+			return 0
+		}
+		n := int(rest[0])
+		if i == 0 {
+			n &= 31
+		}
+		rest = rest[1:]
+		for range n {
+			if len(rest) < 2 {
+				return 0
+			}
+			size := int(rest[0])<<8 | int(rest[1])
+			if len(rest) < 2+size || size < at+2 {
+				return 0
+			}
+			used |= 1 << (setID(rest[2+at:]) & 31)
+			rest = rest[2+size:]
+		}
+	}
+	if used == 1<<32-1 {
+		return 0
+	}
+	return bits.TrailingZeros32(^used)
+}
+
+// setID reads the Exp-Golomb code (ITU-T H.264, section 9.1) that two bytes begin with.
+func setID(b []byte) int {
+	v := uint32(b[0])<<24 | uint32(b[1])<<16
+	zeros := bits.LeadingZeros32(v | 1<<24)
+	return int(v<<zeros>>(31-zeros)) - 1
+}
+
+// profileOf is the profile of an avcC.
+func profileOf(config []byte) byte {
+	if len(config) < 2 {
+		return 0
+	}
+	return config[1]
 }

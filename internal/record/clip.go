@@ -30,6 +30,9 @@ type ClipRendition struct {
 	Name string
 	// Own are the segments that are in the place of the source's, by number.
 	Own []OwnSegment
+	// Instead are initialization sections that the clip has in the place of the source's of the
+	// same name, with which the source's segments can be decoded as well.
+	Instead []Init
 }
 
 // OwnSegment is a segment that a clip has instead of the source's of that number.
@@ -135,7 +138,7 @@ func (w *writer) clipRendition(ctx context.Context, s *Snapshot, c *Clip, cr *Cl
 	for i := range segments {
 		seg := segments[i]
 		broken := i > 0 && (seg.Discontinuity || slices.Contains(c.Breaks, seg.Sequence))
-		init, table := from.Inits[seg.Init], tables[seg.Sequence]
+		init, table := cr.init(w.asset.id, from.Inits[seg.Init]), tables[seg.Sequence]
 		if own := cr.find(seg.Sequence); own != nil {
 			if seg, init, err = w.ownSegment(ctx, cr.Name, own, init); err != nil {
 				return err
@@ -185,6 +188,16 @@ func (w *writer) clipSegment(ctx context.Context, rendition string, seg *Segment
 	return w.flush()
 }
 
+// init is what a clip has in the place of an initialization section of its source.
+func (cr *ClipRendition) init(id string, source *Init) *Init {
+	for i := range cr.Instead {
+		if cr.Instead[i].Name == source.Name {
+			return &Init{Name: "i" + id + "." + strconv.Itoa(i) + ".mp4", Track: cr.Instead[i].Track, Data: cr.Instead[i].Data}
+		}
+	}
+	return source
+}
+
 func (cr *ClipRendition) find(number int64) *OwnSegment {
 	for i := range cr.Own {
 		if cr.Own[i].Sequence == number {
@@ -210,14 +223,14 @@ func (r *Rendition) between(from, to int64) []Segment {
 
 // sources checks a clip, and returns the assets in which segments of it lie.
 func (s *Snapshot) sources(c Clip) (of []string, err error) {
-	any := false
+	there := false
 	for i := range c.Renditions {
 		r, ok := s.Rendition(c.Renditions[i].Name)
 		if !ok {
 			return nil, fault.New(fault.Invalid, "clip", s.ID, "it has no rendition "+strconv.Quote(c.Renditions[i].Name), "")
 		}
 		for _, seg := range r.between(c.From, c.To) {
-			any = true
+			there = true
 			in := seg.Asset
 			if in == "" {
 				in = s.ID
@@ -227,7 +240,7 @@ func (s *Snapshot) sources(c Clip) (of []string, err error) {
 			}
 		}
 	}
-	if !any {
+	if !there {
 		return nil, fault.New(fault.Invalid, "clip", s.ID, fmt.Sprintf("it has no segments from %d to %d", c.From, c.To), "")
 	}
 	return of, nil
