@@ -111,6 +111,7 @@ func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
 	if !resumed {
 		b.settleStream(ctx, s.Name())
 		if err != nil || !stream.Record || len(s.Renditions()) == 0 {
+			b.replays.unset(s.Name())
 			return
 		}
 		asset, err := b.store.CreateAsset(ctx, s.Name())

@@ -35,6 +35,13 @@ func (r *replays) set(streamID, asset string, dvr time.Duration) {
 	r.of[streamID] = replayed{asset, dvr}
 }
 
+// unset says that a broadcast of a live stream is not being recorded.
+func (r *replays) unset(streamID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.of, streamID)
+}
+
 // forget says that an asset is deleted.
 func (r *replays) forget(asset string) {
 	r.mu.Lock()
