@@ -19,8 +19,9 @@ func (s *server) dashURL(st stream) string {
 type manifest struct {
 	Type    string `xml:"type,attr"`
 	Periods []struct {
-		ID   string `xml:"id,attr"`
-		Sets []struct {
+		ID    string `xml:"id,attr"`
+		Start string `xml:"start,attr"`
+		Sets  []struct {
 			Representations []struct {
 				ID    string `xml:"id,attr"`
 				Width int    `xml:"width,attr"`

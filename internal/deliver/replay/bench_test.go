@@ -71,3 +71,22 @@ func BenchmarkFirstByte(b *testing.B) {
 	}
 	b.ReportMetric(float64(sum.Milliseconds())/float64(b.N), "ms/first-byte")
 }
+
+// BenchmarkManifest is what a new segment of a recording of 12 hours costs, once, if somebody
+// watches it over DASH.
+func BenchmarkManifest(b *testing.B) {
+	const segments = 21_600
+	s := snapshot(record.Recording,
+		add(rendition("v0", video(1920, 1080, "avc1.640028")), segments, 2*time.Second*1001/1000),
+		add(rendition("a0", audio(media.AAC, "mp4a.40.2", "")), segments, 94*1024*time.Second/48_000, func(i int, s *record.Segment) {
+			s.Ticks = int64(93+i%2) * 1024
+		}))
+	for b.Loop() {
+		text, err := present(s).Render()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(len(text)), "bytes")
+		b.ReportMetric(float64(len(compress(text))), "compressed-bytes")
+	}
+}

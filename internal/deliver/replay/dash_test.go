@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"onair/internal/fault"
+	"onair/internal/media"
 	"onair/internal/record"
 )
 
@@ -208,5 +209,23 @@ func TestPartsAreManifests(t *testing.T) {
 	golden(t, "part.mpd", text)
 	if got := follows(t, h, text, s); got["v0"] != 5 || got["a0"] != 5 {
 		t.Errorf("%v", got)
+	}
+}
+
+// A recording of 12 hours has a manifest that is quickly there, though nothing of it repeats.
+func TestALongRecordingHasAShortManifest(t *testing.T) {
+	const segments, limit = 21_600, 300_000
+	frames := func(i int, s *record.Segment) { // as sound of 48 kHz is cut at pictures
+		s.Ticks = int64(93+i%2) * 1024
+		s.Duration = time.Duration(s.Ticks) * time.Second / 48_000
+	}
+	s := snapshot(record.Recording,
+		add(rendition("v0", video(1920, 1080, "avc1.640028")), segments, 2*time.Second*1001/1000),
+		add(rendition("a0", audio(media.AAC, "mp4a.40.2", "")), segments, 94*1024*time.Second/48_000, frames))
+	w := ask(t, newRig(t, s).dash(), http.MethodGet, dashChild+"manifest.mpd", "Accept-Encoding", "gzip")
+	if size := w.Body.Len(); w.Code != 200 || size >= limit {
+		t.Errorf("%d: %d bytes", w.Code, size)
+	} else {
+		t.Logf("%d bytes", size)
 	}
 }

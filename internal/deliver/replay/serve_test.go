@@ -279,3 +279,18 @@ func TestManyViewersAtOnce(t *testing.T) {
 	close(step)
 	wg.Wait()
 }
+
+// The segments of a clip lie in the asset that it was cut from.
+func TestSegmentsOfAnotherAsset(t *testing.T) {
+	r, path, data := mediaRig(t)
+	seg := &r.lib.s.Renditions[0].Segments[1]
+	seg.Asset = "as_source"
+	r.lib.objects["as_source/v0/"+seg.Name] = data
+	delete(r.lib.objects, assetID+"/v0/"+seg.Name)
+	if w := r.get(path); w.Code != 200 || !bytes.Equal(w.Body.Bytes(), data) {
+		t.Errorf("over HLS: %d %s", w.Code, w.Body)
+	}
+	if w := ask(t, r.dash(), http.MethodGet, dashChild+"v0/i1a2b3c.v0.0-1772366401.m4s"); w.Code != 200 || !bytes.Equal(w.Body.Bytes(), data) {
+		t.Errorf("over DASH: %d %s", w.Code, w.Body)
+	}
+}
