@@ -37,6 +37,9 @@ const demanded = (['webrtc', 'hls'] as const).find((w) => w === address.get('way
 /** ?interactive=true says that this viewer takes part, as where a page has a chat beside the picture. */
 const interactive = address.get('interactive') === 'true';
 
+/** Whether the controls have little room. */
+const narrow = matchMedia('(max-width: 560px)');
+
 /** ?start= and &end= ask for a part of what was recorded. */
 const part = partOf(address);
 
@@ -285,12 +288,14 @@ function renderBadge(state: ReturnType<() => typeof player.state>): void {
   put(badge, 'data-kind', kind);
   const labels = {
     LIVE: 'Live',
-    BEHIND: `Go to live · ${clock(latency)} behind`,
+    BEHIND: `Go to live · −${clock(latency)}`,
     PAUSED: 'Go to live',
     WAITING: 'Waiting',
     OFFLINE: 'Offline',
   };
-  text(badge, labels[kind]);
+  // Where there is little room, only how far.
+  text(badge, kind === 'BEHIND' && narrow.matches ? `−${clock(latency)}` : labels[kind]);
+  put(badge, 'aria-label', labels[kind]);
   // The controls hide while the picture plays; this one stays.
   put(chip, 'data-kind', kind);
   text(chip, kind === 'BEHIND' || kind === 'PAUSED' ? 'Not at the live edge' : labels[kind]);
