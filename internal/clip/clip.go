@@ -126,7 +126,7 @@ func (m *Maker) finish(ctx context.Context, r Request, err error) {
 			stream = a.Snapshot().StreamID
 		}
 		if m.events != nil {
-			m.events.Publish(event.AssetErrored{StreamID: stream, AssetID: r.ID, Code: string(fault.KindOf(err)), Reason: err.Error()})
+			m.events.Publish(event.AssetErrored{StreamID: stream, AssetID: r.ID, Code: string(fault.KindOf(err)), Reason: err.Error(), Clip: true})
 		}
 	}
 	if m.done != nil {

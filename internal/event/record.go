@@ -17,14 +17,24 @@ type AssetReady struct {
 	Gaps int `json:"gaps"`
 }
 
-// AssetErrored says that a recording stopped before its broadcast did. What was stored up to
-// then can be played.
+// AssetErrored says that a recording stopped before its broadcast did, or that a clip was not
+// made. What was stored up to then can be played.
 type AssetErrored struct {
 	StreamID string `json:"live_stream_id"`
 	AssetID  string `json:"asset_id"`
 	// Code is the fault's kind, Reason its text.
 	Code   string `json:"code"`
 	Reason string `json:"reason"`
+	// Clip is set if the asset is a clip.
+	Clip bool `json:"clip"`
+}
+
+// AssetResumed says that a recording goes on that had stopped: its storage works again.
+type AssetResumed struct {
+	StreamID string `json:"live_stream_id"`
+	AssetID  string `json:"asset_id"`
+	// After is for how many seconds it had stopped.
+	After float64 `json:"after"`
 }
 
 // AssetDeleted says that an asset is no more.
@@ -44,6 +54,9 @@ func (AssetReady) Type() string { return "asset.ready" }
 // Type returns "asset.errored".
 func (AssetErrored) Type() string { return "asset.errored" }
 
+// Type returns "asset.resumed".
+func (AssetResumed) Type() string { return "asset.resumed" }
+
 // Type returns "asset.deleted".
 func (AssetDeleted) Type() string { return "asset.deleted" }
 
@@ -55,6 +68,9 @@ func (e AssetReady) Stream() string { return e.StreamID }
 
 // Stream returns the live stream's id.
 func (e AssetErrored) Stream() string { return e.StreamID }
+
+// Stream returns the live stream's id.
+func (e AssetResumed) Stream() string { return e.StreamID }
 
 // Stream returns the live stream's id.
 func (e AssetDeleted) Stream() string { return e.StreamID }

@@ -109,7 +109,9 @@ func (w *writer) recovered() {
 		return
 	}
 	w.l.m.troubled.Dec()
-	w.l.log.Info("the recording goes on", "asset", w.asset.id, "stream", w.draft.head.Stream, "after", time.Since(was.Since))
+	after := time.Since(was.Since)
+	w.l.log.Info("the recording goes on", "asset", w.asset.id, "stream", w.draft.head.Stream, "after", after)
+	w.l.publish(event.AssetResumed{StreamID: w.draft.head.Stream, AssetID: w.asset.id, After: after.Seconds()})
 	w.show()
 }
 

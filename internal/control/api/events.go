@@ -69,7 +69,8 @@ func eventTypes() []event.Event {
 	return []event.Event{
 		event.StreamConnected{}, event.StreamActive{}, event.StreamStandby{}, event.StreamReconnecting{}, event.StreamIdle{},
 		event.StreamTracksChanged{}, event.StreamHealth{}, event.RenditionChanged{}, event.IngestRefused{},
-		event.AssetCreated{}, event.AssetReady{}, event.AssetErrored{}, event.AssetDeleted{}, event.StreamRecord{Change: "*"},
+		event.AssetCreated{}, event.AssetReady{}, event.AssetErrored{}, event.AssetResumed{}, event.AssetDeleted{},
+		event.StorageAway{}, event.StorageBack{}, event.StreamRecord{Change: "*"},
 	}
 }
 

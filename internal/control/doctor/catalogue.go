@@ -28,7 +28,8 @@ func catalogue() []entry {
 	all = append(all, formatEntries()...)
 	all = append(all, soundEntries()...)
 	all = append(all, clockEntries()...)
-	return append(all, encodingEntries()...)
+	all = append(all, encodingEntries()...)
+	return append(all, recordingEntries()...)
 }
 
 // notYet are codes of the catalogue that nothing raises yet, with what they wait for.

@@ -36,6 +36,7 @@ type broadcast struct {
 	refusedReason      string
 	refused            int
 	outputs            []output // the stream's own, while it is being examined
+	stopped            stopped
 }
 
 // examiner keeps, for one publisher, what must be compared with later.

@@ -34,6 +34,7 @@ func (d *Doctor) follow(ctx context.Context, l *event.Listener) {
 		}
 		if missed > 0 {
 			d.forgetRenditions()
+			d.forgetRecordings()
 		}
 		at := e.At
 		switch e := e.Event.(type) {
@@ -45,6 +46,12 @@ func (d *Doctor) follow(ctx context.Context, l *event.Listener) {
 			}
 		case event.RenditionChanged:
 			d.rendition(e)
+		case event.AssetErrored:
+			if !e.Clip {
+				d.recording(e.StreamID, stopped{at: at, code: e.Code, reason: clipped(e.Reason)})
+			}
+		case event.AssetCreated, event.AssetResumed, event.AssetReady:
+			d.recording(e.(interface{ Stream() string }).Stream(), stopped{})
 		case event.IngestRefused:
 			d.refused(e)
 		}

@@ -33,6 +33,7 @@ type stream struct {
 	refused            int
 	// outputs are the renditions that the server makes, at most maxOutputs.
 	outputs []output
+	stopped stopped // the recording, if it is
 }
 
 // source is the place of the main or the backup publisher: the tap of the present or the
@@ -81,7 +82,7 @@ func (s *stream) watch(t *Tap, now time.Time) {
 	if s.over {
 		s.over = false
 		s.main, s.backup = source{name: "main"}, source{name: "backup"}
-		s.takeovers, s.resumes, s.outputs = times{}, times{}, nil
+		s.takeovers, s.resumes, s.outputs, s.stopped = times{}, times{}, nil, stopped{}
 	}
 	p := &s.main
 	if t.session.Backup {
@@ -99,7 +100,7 @@ func (s *stream) end(at time.Time) {
 	if p := s.active(); p != nil && p.tap.session.Since.After(at) {
 		return
 	}
-	s.over, s.outputs = true, nil
+	s.over, s.outputs, s.stopped = true, nil, stopped{}
 }
 
 // active is the source that counts: the main one while it is connected, else a backup
@@ -132,7 +133,7 @@ func (s *stream) examine(rules []entry, now time.Time, every time.Duration) *eve
 	b := broadcast{
 		takeovers: s.takeovers.within(now, takeoverWindow), resumes: s.resumes.within(now, reconnectWindow),
 		refusedAt: s.refusedAt, refusedCode: s.refusedCode, refusedReason: s.refusedReason, refused: s.refused,
-		outputs: s.outputs,
+		outputs: s.outputs, stopped: s.stopped,
 	}
 	active := s.active()
 	for _, p := range []*source{&s.main, &s.backup} {
