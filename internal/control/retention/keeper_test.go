@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,17 +24,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // recordings plays the storage.
 type recordings struct {
+	mu    sync.Mutex
 	there map[string]store.Recorded
 	fail  map[string]error
 	tried []string
 }
 
 func (r *recordings) Snapshot(id string) (store.Recorded, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	x, ok := r.there[id]
 	return x, ok
 }
 
 func (r *recordings) Delete(_ context.Context, id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.tried = append(r.tried, id)
 	if err := r.fail[id]; err != nil {
 		return err
@@ -83,6 +89,8 @@ func (r *rig) begin(streamID string, bytes int64) store.Asset {
 	if err != nil {
 		r.Fatal(err)
 	}
+	r.rec.mu.Lock()
+	defer r.rec.mu.Unlock()
 	r.rec.there[a.ID] = store.Recorded{Bytes: bytes}
 	return a
 }
@@ -109,7 +117,7 @@ func (r *rig) left(assets ...store.Asset) (out string) {
 	r.Helper()
 	for _, a := range assets {
 		got, err := r.store.Asset(r.Context(), a.ID)
-		_, there := r.rec.there[a.ID]
+		_, there := r.rec.Snapshot(a.ID)
 		switch {
 		case fault.Is(err, fault.NotFound):
 			out += "forgotten "
