@@ -45,7 +45,7 @@ type liveStream struct {
 	Record          bool                 `json:"record" doc:"Each broadcast becomes an asset."`
 	DVR             string               `json:"dvr" enum:"off,whole,window" doc:"How far viewers can go back in a broadcast. off: some seconds. whole: to its beginning. window: dvr_window seconds."`
 	DVRWindow       orNull[int]          `json:"dvr_window" doc:"Seconds; null unless dvr is window."`
-	Retention       retentionLimits      `json:"retention" doc:"When assets of the stream are removed by themselves. GET /v1/live-streams/{id}/storage tells which would be."`
+	Retention       retentionLimits      `json:"retention" doc:"When assets of the stream are removed by themselves, which is looked at every 10 minutes. GET /v1/live-streams/{id}/storage tells which would be. Assets of a deleted live stream stay."`
 	Ladder          ladder               `json:"ladder" doc:"In which renditions viewers get the stream, besides as it comes."`
 	RealtimeViewers orNull[int]          `json:"realtime_viewers" doc:"How many may watch over WebRTC at a time, with the rest on HLS; null: the server's default, which GET /v1/server tells."`
 	PlaybackIDs     []playbackID         `json:"playback_ids" nullable:"false"`
