@@ -21,11 +21,14 @@ const (
 	indexName   = "/index" + journalExt
 	indexFolder = "index"
 
-	// checkEvery is how often a copy of the index goes to the bucket while it is written.
+	// checkEvery is how often a copy of the index goes to the bucket at most while it is
+	// written. It has to have grown by a share of copyShare too: all copies of a long index
+	// together are a few times as long.
 	checkEvery = time.Minute
+	copyShare  = 4
 	// askTime is how long a start waits for the bucket, and indexTime an index that is only
 	// there.
-	askTime   = 10 * time.Second
+	askTime   = 3 * time.Second
 	indexTime = time.Minute
 	// maxIndex bounds an index that is read from the bucket: far more than of a week.
 	maxIndex = 256 << 20
@@ -64,8 +67,15 @@ func (s *Spool) indexSize(name string) (int64, error) {
 	return r.Size(), nil
 }
 
-// Append opens a journal in the folder; see record.Journals.
+// Append opens a journal in the folder; see record.Journals. fault.Unavailable for an index
+// that is in the bucket and could not be kept here: it would begin anew.
 func (s *Spool) Append(name string) (record.Journal, error) {
+	s.mu.Lock()
+	elsewhere := isIndex(name) && s.elsewhere[assetOf(name)]
+	s.mu.Unlock()
+	if elsewhere {
+		return nil, fault.New(fault.Unavailable, "open the index", name, "it is only in the bucket, and could not be kept in the data folder", "See whether the server's user may write there, and start again")
+	}
 	j, err := s.local.Append(name)
 	if err != nil || !isIndex(name) {
 		return j, err
@@ -104,7 +114,10 @@ func (j *journal) Sync() error {
 	j.s.mu.Lock()
 	j.q.settled = max(j.q.settled, listed)
 	if check {
-		j.q.addIndex(j.name, size, false)
+		j.q.checked = time.Now()
+		if size >= j.q.copied+j.q.copied/copyShare {
+			j.q.addIndex(j.name, size, false)
+		}
 	}
 	j.s.mu.Unlock()
 	j.s.poke()
@@ -133,35 +146,42 @@ func (s *Spool) Read(name string) (record.JournalReader, error) {
 	if !fault.Is(err, fault.NotFound) || !isIndex(name) {
 		return r, err
 	}
-	if err := s.fetch(name); err != nil {
-		return nil, err
-	}
-	return s.local.Read(name)
-}
-
-// fetch takes a copy of an index from the bucket, as a whole or not at all.
-func (s *Spool) fetch(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), indexTime)
 	defer cancel()
+	data, err := s.download(ctx, remoteIndex(assetOf(name)), 0, maxIndex)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.keep(ctx, name, data); err != nil {
+		s.log.Warn("the index of a recording in the bucket cannot be kept in the data folder", "index", name, "error", err)
+	}
+	return indexCopy{bytes.NewReader(data)}, nil
+}
+
+// indexCopy is an index in memory.
+type indexCopy struct{ *bytes.Reader }
+
+func (indexCopy) Close() error { return nil }
+
+// keep puts an index from the bucket into the folder, as a whole or not at all.
+func (s *Spool) keep(ctx context.Context, name string, data []byte) error {
 	asset := assetOf(name)
-	data, err := s.download(ctx, remoteIndex(asset), 0, maxIndex)
-	if err != nil {
-		return err
-	}
 	ended, err := record.IndexEnded(bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.local.Put(ctx, name, [][]byte{data})
 	}
-	if err := s.local.Put(ctx, name, [][]byte{data}); err != nil {
-		return err
-	}
-	if ended {
-		return s.local.Put(ctx, sentName(asset), [][]byte{strconv.AppendInt(nil, int64(len(data)), 10)})
+	if err == nil && ended {
+		err = s.local.Put(ctx, sentName(asset), [][]byte{strconv.AppendInt(nil, int64(len(data)), 10)})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.adopted[asset] = true
-	return nil
+	if err != nil {
+		s.elsewhere[asset] = true
+	} else {
+		delete(s.elsewhere, asset)
+	}
+	s.adopted[asset] = !ended
+	return err
 }
 
 func (s *Spool) download(ctx context.Context, name string, offset, length int64) ([]byte, error) {

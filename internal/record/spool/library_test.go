@@ -2,6 +2,7 @@ package spool_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"onair/internal/deliver/pack"
 	"onair/internal/event"
+	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/media"
 	"onair/internal/media/bitstream"
@@ -175,6 +177,22 @@ func TestRecordingIsInTheBucket(t *testing.T) {
 		}
 		r.stop()
 
+		// One that may not keep anything reads it all the same, and changes nothing.
+		looking, err := record.ReadFolder(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		view, err := spool.New(spool.DefaultConfig(), looking, c, nil, quiet, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := checkAsset(t, library(t, &rig{Spool: view}), record.Ready); got != want {
+			t.Errorf("a folder that is read only: %d segments of %d", got, want)
+		}
+		if _, err := view.Append("as_1/index.log"); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("an index that is elsewhere is begun anew: %v", err)
+		}
+
 		other := open(t, spool.DefaultConfig(), t.TempDir(), c)
 		l = library(t, other)
 		if got := checkAsset(t, l, record.Ready); got != want {
@@ -208,7 +226,9 @@ func TestKilledWhileAway(t *testing.T) {
 		c.set(errAway)
 		s.write(5 * time.Second)
 		kill()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
 		r.stop()
 
 		r = open(t, spool.DefaultConfig(), dir, c)
@@ -246,7 +266,9 @@ func TestAdopt(t *testing.T) {
 		s.write(90 * time.Second)
 		r.stop() // its machine burns down
 		kill()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
 		before := c.names()
 		n := strings.Count(before, "/s")
 

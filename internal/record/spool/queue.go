@@ -15,7 +15,8 @@ type queue struct {
 	// While the index is open, objects up to settled are listed in it.
 	writers int
 	settled uint64
-	checked time.Time // when the last copy of the index was taken
+	checked time.Time // when it was last looked whether a copy of the index is due
+	copied  int64     // the length of the last copy
 
 	busy     chan struct{} // closed when the first item has been sent, or not; nil if none is
 	blocked  int           // somebody deletes of it
@@ -67,7 +68,7 @@ func (s *Spool) add(name string, size int64) {
 func (q *queue) addIndex(name string, size int64, final bool) {
 	q.items = slices.DeleteFunc(q.items, func(it *item) bool { return it.index && (q.busy == nil || it != q.items[0]) })
 	q.items = append(q.items, &item{name: name, index: true, final: final, size: size, n: q.settled, since: time.Now()})
-	q.checked = time.Now()
+	q.copied = size
 }
 
 // ready reports whether the first item can be sent.

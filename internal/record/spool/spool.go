@@ -41,11 +41,13 @@ type Spool struct {
 	mu      sync.Mutex
 	queues  map[string]*queue // of the assets that have something waiting, or are being written
 	names   map[string]*claim // of the objects that wait or are being stored
-	adopted map[string]bool   // assets that another server did not end
 	bytes   int64             // of these
 	objects int
 	failing int // queues whose last attempt failed
 	trouble trouble
+	// adopted are assets that another server did not end, and elsewhere those whose index is
+	// in the bucket only.
+	adopted, elsewhere map[string]bool
 }
 
 // claim is the interest in the local copy of an object.
@@ -66,7 +68,7 @@ type trouble struct {
 func New(cfg Config, local *record.Folder, remote record.Storage, events *event.Bus, log *slog.Logger, reg prometheus.Registerer) (*Spool, error) {
 	s := &Spool{
 		cfg: cfg, local: local, remote: remote, events: events, log: log, wake: make(chan struct{}, 1),
-		queues: map[string]*queue{}, names: map[string]*claim{}, adopted: map[string]bool{},
+		queues: map[string]*queue{}, names: map[string]*claim{}, adopted: map[string]bool{}, elsewhere: map[string]bool{},
 	}
 	s.m = newMetrics(s, reg)
 	if err := cfg.Validate(); err != nil {
