@@ -104,13 +104,8 @@ func (a *answer) clock() {
 
 // preflight answers what a browser asks before a request with unusual headers.
 func (a *answer) preflight() {
-	head := a.w.Header()
-	head["Access-Control-Allow-Origin"] = anyOrigin
-	head["Access-Control-Allow-Methods"] = allowed
-	head["Access-Control-Allow-Headers"] = []string{"Range, Authorization, Content-Type, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session"}
-	head["Access-Control-Max-Age"] = []string{"86400"}
 	a.h.m.count(kindOther, http.StatusNoContent)
-	a.w.WriteHeader(http.StatusNoContent)
+	reply.Preflight(a.w)
 }
 
 // problem sends an error.

@@ -59,13 +59,8 @@ var kindNames = [kinds]string{"multivariant", "playlist", "media", "other"}
 
 // preflight answers what a browser asks before a request with unusual headers.
 func (h *Handler) preflight(w http.ResponseWriter) {
-	head := w.Header()
-	head["Access-Control-Allow-Origin"] = anyOrigin
-	head["Access-Control-Allow-Methods"] = allowed
-	head["Access-Control-Allow-Headers"] = []string{"Range, Authorization, Content-Type, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session"}
-	head["Access-Control-Max-Age"] = []string{"86400"}
 	h.m.count(kindOther, http.StatusNoContent)
-	w.WriteHeader(http.StatusNoContent)
+	reply.Preflight(w)
 }
 
 // problem is an error as viewers get it: RFC 9457 problem details.

@@ -133,13 +133,8 @@ func (a *answer) part(spec string, size int64) (status int, start, length int64,
 
 // preflight answers what a browser asks before a request with unusual headers.
 func (a *answer) preflight() {
-	head := a.w.Header()
-	head["Access-Control-Allow-Origin"] = anyOrigin
-	head["Access-Control-Allow-Methods"] = allowed
-	head["Access-Control-Allow-Headers"] = []string{"Range, Authorization, Content-Type, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session"}
-	head["Access-Control-Max-Age"] = []string{"86400"}
 	a.m.requests.WithLabelValues(string(kindOther), "204").Inc()
-	a.w.WriteHeader(http.StatusNoContent)
+	reply.Preflight(a.w)
 }
 
 // problem sends an error as viewers get it: RFC 9457 problem details.

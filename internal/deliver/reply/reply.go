@@ -51,6 +51,17 @@ func AcceptsGzip(header string) bool {
 	return others
 }
 
+// Preflight answers what a browser asks before a request for media with unusual headers: any
+// page may read it, with those that players send.
+func Preflight(w http.ResponseWriter) {
+	head := w.Header()
+	head.Set("Access-Control-Allow-Origin", "*")
+	head.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+	head.Set("Access-Control-Allow-Headers", "Range, Authorization, Content-Type, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session")
+	head.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+}
+
 // Problem is the text of an error as viewers get it: RFC 9457 problem details.
 func Problem(status int, code fault.Kind, detail string) []byte {
 	text, _ := json.Marshal(map[string]any{ // strings and a number: cannot fail

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -44,5 +45,15 @@ func TestProblems(t *testing.T) {
 	// What is no fault may name files and hosts.
 	if status, code, detail = Of(errors.New("open /secret")); status != http.StatusInternalServerError || code != fault.Internal || strings.Contains(detail, "secret") {
 		t.Errorf("%d %s %s", status, code, detail)
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	w := httptest.NewRecorder()
+	Preflight(w)
+	head := w.Header()
+	if w.Code != http.StatusNoContent || head.Get("Access-Control-Allow-Origin") != "*" || head.Get("Access-Control-Allow-Methods") != "GET, HEAD, OPTIONS" ||
+		!strings.Contains(head.Get("Access-Control-Allow-Headers"), "Range, Authorization") || head.Get("Access-Control-Max-Age") == "" {
+		t.Errorf("%d %v", w.Code, head)
 	}
 }
