@@ -133,7 +133,7 @@ func TestHolesOfRecordings(t *testing.T) {
 	s.waitPlayable(st, 15*time.Second)
 	rung := s.rung(st, 360)
 	name := strings.Split(strings.TrimPrefix(rung, s.http+"/hls/"), "/")[2]
-	for begun := time.Now(); time.Since(begun) < 12*time.Second; pause(t.Context(), 500*time.Millisecond) {
+	for begun := time.Now(); time.Since(begun) < 7*time.Second; pause(t.Context(), 500*time.Millisecond) {
 		_, _ = fetch(rung) // somebody watches
 	}
 	s.waitEncoders(0, 20*time.Second)
