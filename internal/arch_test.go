@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	// L1: bytes and protocols. They know no streams, users or configuration files.
 	"media/bitstream": {"media", "fault"},
 	"media/fmp4":      {"media", "media/bitstream", "fault"},
-	"media/mp4file":   {"media", "media/fmp4", "fault"},
+	"media/mp4file":   {"media", "media/bitstream", "media/fmp4", "fault"},
 	"media/flv":       {"media", "media/bitstream", "fault"},
 	"media/mediatest": {"media", "media/bitstream"},
 	"media/ts":        {"media", "media/bitstream", "fault"},
