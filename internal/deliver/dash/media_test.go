@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"onair/internal/deliver/mpd"
-	"onair/internal/deliver/reply"
 	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/media"
@@ -272,24 +271,6 @@ func TestConfig(t *testing.T) {
 	if err := (Config{}).Validate(); !fault.Is(err, fault.Invalid) {
 		t.Errorf("%v", err)
 	}
-}
-
-func FuzzPath(f *testing.F) {
-	for _, s := range []string{"/dash/time", "/dash/a/manifest.mpd", "/dash/a/b/replay.mpd", "/dash/a/b/v0/iabc.0-17.m4s", "/dash/a/b/v0/first.mp4", "/dash//..", "/dash/a/b/v0/-.m4s"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, path string) {
-		p, ok := mpd.ParsePath(path)
-		if !ok {
-			return
-		}
-		if !reply.WellFormed(p.ID) || p.Session != "" && !reply.WellFormed(p.Session) || len(p.File) > reply.MaxName {
-			t.Errorf("%q is %+v", path, p)
-		}
-		if stem, number, ok := mpd.ParseFile(p.File); ok && number >= 0 && p.File != stem+"-"+strconv.FormatInt(number, 10)+mpd.SegmentExt {
-			t.Errorf("%q is %q and %d", p.File, stem, number)
-		}
-	})
 }
 
 // encode makes a smaller picture of what is published, from a moment on, as a ladder does.
