@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"io"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -15,8 +16,9 @@ import (
 
 // killed records a broadcast for a time, and returns the disk as a killed server leaves it;
 // what was not synced is there, as no power was cut.
-func killed(t *testing.T, cfg pack.Config, d time.Duration) (disk *fakeDisk, told *Snapshot) {
+func killed(t *testing.T, cfg pack.Config, mode media.LatencyMode, d time.Duration) (disk *fakeDisk, told *Snapshot) {
 	r := newRig(t, cfg)
+	r.mode = mode
 	r.publish(mediatest.Options{FrameSize: 300, AudioSize: 60})
 	disk = newFakeDisk()
 	l, _ := library(t, disk)
@@ -55,7 +57,7 @@ func goesOn(t *testing.T, back bool) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := pack.DefaultConfig()
 		cfg.Dir = t.TempDir()
-		d, told := killed(t, cfg, 21*time.Second+700*time.Millisecond)
+		d, told := killed(t, cfg, media.LatencyLow, 21*time.Second+700*time.Millisecond)
 		time.Sleep(2 * time.Second) // until the server runs again
 
 		d = d.reboot(rand.New(rand.NewPCG(5, 6)))
@@ -119,7 +121,7 @@ func goesOn(t *testing.T, back bool) {
 // Where nothing goes on, the asset is ended.
 func TestAnAssetThatNobodyResumesIsFinished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, told := killed(t, pack.DefaultConfig(), 15*time.Second)
+		d, told := killed(t, pack.DefaultConfig(), media.LatencyLow, 15*time.Second)
 		d = d.reboot(rand.New(rand.NewPCG(7, 8)))
 		l, _ := library(t, d)
 		if err := l.Load(t.Context()); err != nil {
@@ -150,4 +152,41 @@ func TestAnAssetThatNobodyResumesIsFinished(t *testing.T) {
 		}
 		r.end()
 	})
+}
+
+// A server that was killed at any place of the segments starts again where the publisher is
+// not waited for any more, and at most a second of the end is lost.
+func TestKilledAnywhereAndNobodyComesBack(t *testing.T) {
+	for _, mode := range []media.LatencyMode{media.LatencyLow, media.LatencyStandard} {
+		for at := 9 * time.Second; at < 13500*time.Millisecond; at += 170 * time.Millisecond {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := pack.DefaultConfig()
+				cfg.Dir = t.TempDir()
+				began := time.Now()
+				d, told := killed(t, cfg, mode, at)
+				dead := time.Now()
+				h := hub.New(hub.DefaultConfig(), nil, quiet, nil)
+				defer h.Close(io.EOF)
+				packer := pack.New(cfg, h, quiet, nil)
+				if n := len(packer.Histories()); n != 1 {
+					t.Fatalf("%s, %v: %d histories", mode, at, n)
+				}
+				packer.Forget(streamID)
+				l, _ := library(t, d.reboot(rand.New(rand.NewPCG(7, 8))))
+				if err := l.Load(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if err := l.Finish(t.Context(), assetID); err != nil {
+					t.Fatal(err)
+				}
+				a, _ := l.Asset(assetID)
+				now := a.Snapshot()
+				check(t, l, now)
+				lost := dead.Sub(began) - now.Duration
+				if now.State != Ready || now.Duration < told.Duration || lost > time.Second || len(now.Gaps) != 0 {
+					t.Errorf("%s, %v: %s, %v were recorded of %v, gaps %v", mode, at, now.State, now.Duration, dead.Sub(began), now.Gaps)
+				}
+			})
+		}
+	}
 }

@@ -187,8 +187,11 @@ func (s *segmenter) takeOver(b *builder, f *frame) {
 
 // sequence is the number of the domain's segment with an index in terms of b.ahead.
 func (s *segmenter) sequence(i int) int64 {
-	if i <= 0 {
+	switch {
+	case i <= 0:
 		return s.startSeq
+	case i > len(s.cuts): // after a restart: see finishSecondary
+		return s.startSeq + int64(i)
 	}
 	return s.cuts[i-1].sequence
 }
@@ -211,6 +214,9 @@ func (s *segmenter) finishSecondary(b *builder, at time.Duration) {
 	if b.open != nil {
 		b.finish()
 		return
+	}
+	if b.ahead > len(s.cuts) {
+		return // the server was killed between two segments, and the leading track has begun none yet
 	}
 	begin := s.start
 	if b.ahead > 0 {
