@@ -86,7 +86,7 @@ func (s *server) boardShows(t *testing.T, base string, duration float64, grows b
 // picture where the pointer is, and goes there; a live stream with a past is gone back in, from
 // real time too, and is watched on when it is over.
 func TestWatchRecording(t *testing.T) {
-	s := start(t)
+	s := start(t, "--transcode", "just-in-time")
 	st := s.createWith(map[string]any{"latency_mode": "low", "record": true, "dvr": "whole", "reconnect_window": 1})
 	p := s.testcard(st, "--size", "640x360", "--bitrate", "800")
 	s.waitPlayable(st, 15*time.Second)

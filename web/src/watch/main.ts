@@ -169,7 +169,9 @@ async function ask(): Promise<void> {
     offer = offerOf(playback, part, location.href);
     player.find(offer.places);
     player.past = offer.past;
-    if (offer.status === 'active') hadPast = offer.past > 0;
+    // At its end it may still be called live when it has no past any more.
+    if (offer.past > 0) hadPast = true;
+    else if (!player.engine) hadPast = false;
     if (offer.storyboard !== (board?.url ?? '')) {
       board = offer.storyboard ? new Storyboard(offer.storyboard, offer.growing) : undefined;
     }
