@@ -210,6 +210,20 @@ func TestRecordingIntoBucket(t *testing.T) {
 		t.Errorf("the server ended with %v", err)
 	}
 
+	// A server that starts while the bucket is away knows its recordings, and plays them when it
+	// is back.
+	s3.Stop()
+	again := start(t, append(bucketArgs(s3, s3.SecretKey), "--data", data)...)
+	again.assetOf(st, time.Second, func(b asset) bool { return b.ID == a.ID && b.Status == "ready" })
+	s3.Start()
+	url = again.http + "/hls/" + a.PlaybackIDs[0].ID + "/index.m3u8"
+	if out, errOut, err = run(t, time.Minute, "ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", url); err != nil || errOut != "" {
+		t.Errorf("after a start without the bucket: %v %s%s", err, out, errOut)
+	}
+	if err := again.stop(); err != nil {
+		t.Errorf("the server ended with %v", err)
+	}
+
 	// A machine that has nothing but the bucket finds it there.
 	other := t.TempDir()
 	if err := os.Mkdir(filepath.Join(other, "recordings"), 0o700); err != nil {
