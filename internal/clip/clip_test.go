@@ -115,7 +115,7 @@ func (s *source) checkClip(t *testing.T, m *Maker, id string, all []picture, sta
 	if own > 3 {
 		t.Errorf("%v to %v: %d of %d segments are its own", start, end, own, len(main.Segments))
 	}
-	s.checkSound(t, clip, start, end)
+	s.checkSound(t, clip, got[0].at, end)
 }
 
 // checkSound compares the frames of sound with the recording's.
@@ -146,8 +146,9 @@ func (s *source) checkSound(t *testing.T, clip *record.Snapshot, start, end time
 		}
 	}
 	first, last := track.Duration(got[0].PTS), track.Duration(got[len(got)-1].PTS+frame)
-	const most = 2*frame*time.Second/48000 + 2*time.Millisecond
-	if (first-start).Abs() > most+time.Second/rate || (last-end).Abs() > most+time.Second/rate {
+	// It is heard when the first picture is shown, and not much longer than the last one.
+	const one = frame * time.Second / 48000
+	if first > max(start, track.Duration(all[0].PTS)) || first < start-one-2*grain || (last-end).Abs() > one+time.Second/rate {
 		t.Errorf("%v to %v: the sound is from %v to %v", start, end, first, last)
 	}
 }

@@ -64,15 +64,15 @@ func (m *Maker) cut(ctx context.Context, s *record.Snapshot, r Request) (c recor
 		return c, 0, k.nothing()
 	}
 	k.clip = record.Clip{Source: s.ID, From: main.Segments[first].Sequence, To: main.Segments[last].Sequence}
-	left, right := true, true
+	right := true
 	if main.Kind == media.Video {
-		if left, right, err = k.pictures(ctx, main); err != nil {
+		if right, err = k.pictures(ctx, main); err != nil {
 			return c, 0, err
 		}
 	}
 	for _, rendition := range chosen(s) {
 		if rendition.Kind == media.Audio {
-			if err := k.sound(ctx, rendition, left, right); err != nil {
+			if err := k.sound(ctx, rendition, right); err != nil {
 				return c, 0, err
 			}
 		}
@@ -119,10 +119,10 @@ func at(r *record.Rendition, number int64) (*record.Segment, bool) {
 	return &r.Segments[i], true
 }
 
-// sound cuts a track of sound at its frames: where the pictures are cut, and where its
-// segments begin earlier than the pictures do, which they do if those have leading ones. It has
-// at least one frame in each of its segments, so that all tracks have the same numbers.
-func (k *cutter) sound(ctx context.Context, r *record.Rendition, left, right bool) error {
+// sound cuts a track of sound at its frames. It begins with the frame that is heard at the
+// first picture: where there is none players see a hole. It has at least one frame in each of
+// its segments, so that all tracks have the same numbers.
+func (k *cutter) sound(ctx context.Context, r *record.Rendition, right bool) error {
 	cr := record.ClipRendition{Name: r.Name}
 	numbers := []int64{k.clip.From}
 	if k.clip.To > k.clip.From {
@@ -135,28 +135,23 @@ func (k *cutter) sound(ctx context.Context, r *record.Rendition, left, right boo
 		}
 		from, to := ticks(r, seg, k.start), ticks(r, seg, k.end)
 		loose := r.Inits[seg.Init].Track.Ticks(maxFrame)
-		cutLeft := n == k.clip.From && (left || first(seg)+loose < from)
-		cutRight := n == k.clip.To && (right || first(seg)+seg.Ticks+loose < to)
-		if !cutLeft && !cutRight {
+		begins, ends := n == k.clip.From, n == k.clip.To && (right || first(seg)+seg.Ticks+loose < to)
+		if !begins && !ends {
 			continue
 		}
-		all, err := k.read(ctx, r, seg)
+		all, err := k.around(ctx, r, seg, begins && first(seg) > from, ends)
 		if err != nil {
 			return err
 		}
-		if next, ok := at(r, n+1); cutRight && ok && continues(seg, next) && first(next) < to {
-			more, err := k.read(ctx, r, next)
-			if err != nil {
-				return err
-			}
-			all = append(all, more...)
-		}
 		lo, hi := 0, len(all)
-		for cutLeft && lo < len(all)-1 && all[lo].PTS < from {
+		for begins && lo < len(all)-1 && all[lo].PTS+all[lo].Duration <= from {
 			lo++
 		}
-		for cutRight && hi > lo+1 && all[hi-1].PTS >= to {
+		for hi > lo+1 && (ends && all[hi-1].PTS >= to || !ends && all[hi-1].PTS >= first(seg)+seg.Ticks) {
 			hi--
+		}
+		if all[lo].DTS == seg.BaseTime && all[hi-1].DTS+all[hi-1].Duration == seg.BaseTime+seg.Ticks {
+			continue // it is the whole segment
 		}
 		own, err := k.segment(r, seg, all[lo:hi])
 		if err != nil {
@@ -166,4 +161,25 @@ func (k *cutter) sound(ctx context.Context, r *record.Rendition, left, right boo
 	}
 	k.clip.Renditions = append(k.clip.Renditions, cr)
 	return nil
+}
+
+// around returns the samples of a segment, and of the ones before and after it if they are
+// wanted and there.
+func (k *cutter) around(ctx context.Context, r *record.Rendition, seg *record.Segment, before, after bool) ([]*media.Packet, error) {
+	list := []*record.Segment{seg}
+	if prev, ok := at(r, seg.Sequence-1); ok && before && continues(prev, seg) {
+		list = []*record.Segment{prev, seg}
+	}
+	if next, ok := at(r, seg.Sequence+1); ok && after && continues(seg, next) && first(next) < ticks(r, next, k.end) {
+		list = append(list, next)
+	}
+	var all []*media.Packet
+	for _, s := range list {
+		samples, err := k.read(ctx, r, s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, samples...)
+	}
+	return all, nil
 }

@@ -270,3 +270,65 @@ func number(luma string) (n int) {
 	}
 	return n
 }
+
+// live is a broadcast that is being recorded.
+type live struct {
+	t       *testing.T
+	library *record.Library
+	pub     *hub.Publication
+	gen     *mediatest.Generator
+	tracks  map[*media.Track]*media.Track
+	stop    context.CancelFunc
+	wait    sync.WaitGroup
+	hub     *hub.Hub
+	folder  *record.Folder
+}
+
+// newGrowing records a broadcast, of which there are some seconds, in a bubble.
+func newGrowing(t *testing.T) *live {
+	f, err := record.NewFolder(t.TempDir() + "/recordings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	h := hub.New(hub.DefaultConfig(), event.NewBus(), quiet, nil)
+	r := &live{t: t, library: record.New(record.DefaultConfig(), f, f, nil, quiet, nil), stop: stop, hub: h, folder: f, tracks: map[*media.Track]*media.Track{}}
+	packer := pack.New(pack.DefaultConfig(), h, quiet, nil)
+	r.wait.Go(func() { _ = packer.Run(ctx) })
+	if r.pub, err = h.Publish(streamID, hub.PublishOptions{Session: "s", LatencyMode: media.LatencyLow, Linger: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	r.gen = mediatest.NewGenerator(mediatest.Options{FrameSize: 300, AudioSize: 60, Start: time.Now()})
+	r.write(time.Second)
+	s, _ := packer.Stream(streamID)
+	r.wait.Go(func() { _ = r.library.Record(ctx, sourceID, streamID, s) })
+	r.write(9 * time.Second)
+	return r
+}
+
+func (r *live) write(d time.Duration) {
+	r.t.Helper()
+	for until := time.Now().Add(d); time.Now().Before(until); {
+		p := r.gen.Next()
+		if r.tracks[p.Track] == nil {
+			t, err := bitstream.Describe(p.Track)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.tracks[p.Track] = t
+		}
+		p.Track = r.tracks[p.Track]
+		time.Sleep(time.Until(p.Arrival)) // the bubble's time
+		if err := r.pub.WritePacket(context.Background(), p); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	synctest.Wait()
+}
+
+func (r *live) close() {
+	r.stop()
+	r.wait.Wait()
+	r.hub.Close(io.EOF)
+	_ = r.folder.Close()
+}

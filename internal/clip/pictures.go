@@ -8,8 +8,8 @@ import (
 	"onair/internal/record"
 )
 
-// pictures cuts the pictures. left and right tell at which sides that is within a segment.
-func (k *cutter) pictures(ctx context.Context, r *record.Rendition) (left, right bool, err error) {
+// pictures cuts the pictures. right tells whether they end within a segment.
+func (k *cutter) pictures(ctx context.Context, r *record.Rendition) (right bool, err error) {
 	cr := record.ClipRendition{Name: r.Name}
 	put := func(e *edge) error {
 		own, ok, err := e.own(ctx)
@@ -20,36 +20,36 @@ func (k *cutter) pictures(ctx context.Context, r *record.Rendition) (left, right
 	}
 	e, err := k.first(ctx, r)
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
-	left, right = e.left, e.right
+	right = e.right
 	if err := put(e); err != nil {
-		return false, false, err
+		return false, err
 	}
 	if k.clip.To == k.clip.From {
 		cr.Instead = k.instead
 		k.clip.Renditions = append(k.clip.Renditions, cr)
-		return left, right, nil
+		return right, nil
 	}
 	taken := len(e.ahead) > 0 // the first edge has the leading pictures of the segment behind it
 	if next := k.clip.From + 1; taken && next < k.clip.To {
 		seg, _ := at(r, next) // it has those pictures
 		own, err := k.segment(r, seg, withoutLeading(e.next))
 		if err != nil {
-			return false, false, err
+			return false, err
 		}
 		cr.Own = append(cr.Own, own)
 	}
 	if e, err = k.last(ctx, r, taken && k.clip.From+1 == k.clip.To); err != nil {
-		return false, false, err
+		return false, err
 	}
 	right = e.right
 	if err := put(e); err != nil {
-		return false, false, err
+		return false, err
 	}
 	cr.Instead = k.instead
 	k.clip.Renditions = append(k.clip.Renditions, cr)
-	return left, right, nil
+	return right, nil
 }
 
 // edge is a segment at the edge of a clip. Its first picture is a key picture, which others
@@ -130,7 +130,8 @@ func (k *cutter) first(ctx context.Context, r *record.Rendition) (*edge, error) 
 		} else if e.left {
 			e.ahead = between(e.next, e.from, e.to)
 		}
-		if len(between(e.plain, e.from, e.to))+len(e.ahead) > 0 {
+		if kept := shown(slices.Concat(between(e.plain, e.from, e.to), e.ahead)); len(kept) > 0 {
+			k.start = r.Inits[e.seg.Init].Track.Duration(kept[0]) // sound begins with it
 			return e, nil
 		}
 		if !k.skip(r) { // the start is behind the last picture of the segment

@@ -67,7 +67,7 @@ func (t *Tool) Recode(ctx context.Context, track *media.Track, units []*media.Pa
 	r := fmp4.NewReader(bytes.NewReader(out))
 	for {
 		p, err := r.ReadPacket(ctx)
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && len(packets) > 0 {
 			return packets, nil
 		}
 		if err == nil && (p.Track.Codec != track.Codec || p.Track.Timescale != track.Timescale || p.Key != (len(packets) == 0)) {
