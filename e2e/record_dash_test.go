@@ -91,6 +91,9 @@ func TestPartsOfRecordings(t *testing.T) {
 			t.Errorf("%s: %d %s", query, code, text)
 		}
 	}
+	if code, text := answerOf(t, s.hlsURL(s.create("low"))+"?start=0"); code != http.StatusNotFound || !strings.Contains(text, "nothing of the live stream is recorded") {
+		t.Errorf("of what is not recorded: %d %s", code, text)
+	}
 	p.stop()
 	s.call(http.MethodPost, "/v1/live-streams/"+st.ID+"/complete", nil, nil)
 	a = s.assetOf(st, 10*time.Second, recorded)
