@@ -8,6 +8,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"strconv"
 	"time"
 
 	"onair/internal/media"
@@ -133,6 +134,13 @@ var errBroken = errors.New("no whole record")
 
 // readEntry reads the record that r is at, and returns its length. errBroken if there is none.
 func readEntry(r io.Reader, left int64) (e entry, data []byte, n int64, err error) {
+	return readEntryWith(r, left, "")
+}
+
+// readEntryWith is readEntry, and for a rendition that of its tables: of other entries than of
+// its segments nothing is returned, and of those their numbers. To understand the JSON of all
+// takes ten times as long as to read it.
+func readEntryWith(r io.Reader, left int64, rendition string) (e entry, data []byte, n int64, err error) {
 	var head [recordHead]byte
 	if left < recordHead {
 		return e, nil, 0, errBroken
@@ -150,20 +158,60 @@ func readEntry(r io.Reader, left int64) (e entry, data []byte, n int64, err erro
 		return e, nil, 0, err
 	}
 	sum := crc32.Update(crc32.ChecksumIEEE(head[4:12]), crc32.IEEETable, body)
-	if sum != binary.LittleEndian.Uint32(head[12:]) || json.Unmarshal(body[:meta], &e) != nil {
+	if sum != binary.LittleEndian.Uint32(head[12:]) {
+		return e, nil, 0, errBroken
+	}
+	if rendition != "" {
+		var ok bool
+		if e, ok = numberOf(body[:meta], rendition); ok {
+			return e, body[meta:], n, nil
+		}
+	}
+	if json.Unmarshal(body[:meta], &e) != nil {
 		return e, nil, 0, errBroken
 	}
 	return e, body[meta:], n, nil
+}
+
+// numberOf reads of the JSON of a segment's entry, as appendEntry writes it, the number, and
+// nothing if the segment is another rendition's. It reports false for what is no such entry.
+func numberOf(meta []byte, rendition string) (e entry, ok bool) {
+	rest, ok := bytes.CutPrefix(meta, []byte(`{"seg":{"n":`))
+	if !ok || bytes.Contains(rest, []byte(`"gap":`)) {
+		return e, false
+	}
+	if r, ok := bytes.CutSuffix(rest, []byte(`"}`)); !ok || !bytes.HasSuffix(r, []byte(`},"r":"`+rendition)) {
+		return e, ok
+	}
+	end := bytes.IndexByte(rest, ',')
+	if end < 0 {
+		return e, false
+	}
+	n, err := strconv.ParseInt(string(rest[:end]), 10, 64)
+	if err != nil {
+		return e, false
+	}
+	return entry{R: rendition, Segment: &segmentEntry{Sequence: n}}, true
 }
 
 // readIndex gives visit the records of a journal in order. good is where the last whole one
 // ends, and lost how many bytes before that are of no use. The error is the reader's, or
 // visit's.
 func readIndex(r io.ReaderAt, size int64, visit func(e *entry, data []byte) error) (good, lost int64, err error) {
+	return readIndexWith(r, size, "", visit)
+}
+
+// readTables is readIndex for the tables of a rendition: of other entries than of its segments
+// visit may get nothing, and of those their numbers only.
+func readTables(r io.ReaderAt, size int64, rendition string, visit func(e *entry, data []byte) error) (good, lost int64, err error) {
+	return readIndexWith(r, size, rendition, visit)
+}
+
+func readIndexWith(r io.ReaderAt, size int64, rendition string, visit func(e *entry, data []byte) error) (good, lost int64, err error) {
 	at, marks := int64(0), 0
 	buf := bufio.NewReaderSize(io.NewSectionReader(r, 0, size), 64<<10)
 	for at < size {
-		e, data, n, err := readEntry(buf, size-at)
+		e, data, n, err := readEntryWith(buf, size-at, rendition)
 		if err == nil {
 			at += n
 			lost += at - n - good

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -236,4 +237,43 @@ type counted struct {
 func (c *counted) ReadAt(b []byte, at int64) (int, error) {
 	c.n++
 	return c.ReaderAt.ReadAt(b, at)
+}
+
+// What is read of a rendition's tables is what is read of everything.
+func TestReadTables(t *testing.T) {
+	var j []byte
+	for _, e := range []*entry{
+		{Head: &headEntry{Format: indexFormat, Asset: "a", Target: 3}},
+		{R: "v0", Track: &trackEntry{}},
+		{R: "v0", Segment: &segmentEntry{Sequence: 5, Name: "s", Independent: true}},
+		{R: "v01", Segment: &segmentEntry{Sequence: 5, Name: "s"}},
+		{R: "a0", Segment: &segmentEntry{Sequence: 5, Name: "s"}},
+		{R: "v0", Segment: &segmentEntry{Sequence: 6, Gap: true}},
+		{R: "v0", Segment: &segmentEntry{Sequence: 1 << 62, Name: "s", Asset: "b"}},
+		{R: "v0", Lost: &lostEntry{Sequence: 5}},
+		{End: &endEntry{State: Ready, Error: `"r":"v0"}`}},
+	} {
+		j = appendEntry(j, e, []byte("table"))
+	}
+	list := func(read func(visit func(e *entry, data []byte) error) (good, lost int64, err error)) (out []int64) {
+		good, _, err := read(func(e *entry, data []byte) error {
+			if e.Segment != nil && e.R == "v0" && !e.Segment.Gap && string(data) == "table" {
+				out = append(out, e.Segment.Sequence)
+			}
+			return nil
+		})
+		if err != nil || good != int64(len(j)) {
+			t.Errorf("%d of %d bytes are good: %v", good, len(j), err)
+		}
+		return out
+	}
+	all := list(func(visit func(e *entry, data []byte) error) (int64, int64, error) {
+		return readIndex(bytes.NewReader(j), int64(len(j)), visit)
+	})
+	tables := list(func(visit func(e *entry, data []byte) error) (int64, int64, error) {
+		return readTables(bytes.NewReader(j), int64(len(j)), "v0", visit)
+	})
+	if !slices.Equal(all, []int64{5, 1 << 62}) || !slices.Equal(tables, all) {
+		t.Errorf("%v and %v", all, tables)
+	}
 }
