@@ -128,12 +128,25 @@ func (d *draft) segment(r *Rendition, e *segmentEntry) bool {
 	if !r.fill(&seg, time.Duration(d.head.Target)*time.Second) {
 		return false
 	}
+	seg.Name = d.shared(&seg)
 	r.Segments = append(r.Segments, seg)
 	d.bytes += seg.own()
 	for i := before; r == d.renditions[0] && i < len(r.Segments); i++ {
 		d.gaps = appendGap(d.gaps, &r.Segments[i])
 	}
 	return true
+}
+
+// shared returns a segment's name, of the first rendition if it has the same one under that
+// number: pack calls those of one number alike, and an index of a day has many.
+func (d *draft) shared(seg *Segment) string {
+	list := d.renditions[0].Segments
+	if len(list) > 0 {
+		if i := seg.Sequence - list[0].Sequence; i >= 0 && i < int64(len(list)) && list[i].Name == seg.Name {
+			return list[i].Name
+		}
+	}
+	return seg.Name
 }
 
 // initIndex finds an initialization section, where almost always it is the last one.

@@ -38,6 +38,7 @@ type rig struct {
 	stop   context.CancelFunc
 	done   chan struct{}
 	mode   media.LatencyMode // low if it is empty
+	jump   time.Duration     // of the clock, as packets have it
 }
 
 func inBubble(t *testing.T, test func(t *testing.T, r *rig)) {
@@ -104,10 +105,14 @@ func (r *rig) write(d time.Duration) {
 		if d := time.Until(p.Arrival); d > 0 {
 			time.Sleep(d) // the bubble's time
 		}
+		over := !p.Arrival.Before(until)
+		if r.jump != 0 {
+			p.Arrival = p.Arrival.Add(r.jump).Round(0)
+		}
 		if err := r.pub.WritePacket(context.Background(), p); err != nil {
 			r.t.Fatalf("WritePacket: %v", err)
 		}
-		if !p.Arrival.Before(until) {
+		if over {
 			synctest.Wait()
 			return
 		}

@@ -89,7 +89,7 @@ func TestFullDisk(t *testing.T) {
 				if s.State != Ready || s.Duration > want+time.Second || s.Duration < want-time.Second || (len(s.Gaps) > 0) != c.gap {
 					t.Errorf("%s, %v of %v, gaps %v", s.State, s.Duration, want, s.Gaps)
 				}
-				if got := strings.Join(types(t, events), " "); got != "asset.created asset.errored asset.ready" {
+				if got := strings.Join(types(t, events), " "); got != "asset.created asset.errored asset.resumed asset.ready" {
 					t.Errorf("events: %s", got)
 				}
 				again, _ := library(t, d)
