@@ -17,8 +17,8 @@ func DefaultConfig() Config { return Config{MaxBytes: 10 << 30, Uploads: 8} }
 
 // Validate returns a fault for settings that cannot work.
 func (c Config) Validate() error {
-	if c.MaxBytes < 64<<20 {
-		return fault.New(fault.Invalid, "configure the spool of recordings", "record-spool-bytes", "it is less than 64 MiB, which a single segment may have", "Set 10737418240")
+	if c.MaxBytes < 16<<20 {
+		return fault.New(fault.Invalid, "configure the spool of recordings", "record-spool-bytes", "it is less than 16 MiB, which is a few segments", "Set 10737418240")
 	}
 	if c.Uploads < 1 || c.Uploads > 64 {
 		return fault.New(fault.Invalid, "configure the spool of recordings", "record-spool-uploads", "it must be from 1 to 64", "Set 8")

@@ -31,7 +31,7 @@ type studio struct {
 	tracks map[*media.Track]*media.Track
 }
 
-func newStudio(t *testing.T) *studio {
+func newStudio(t *testing.T, frame int) *studio {
 	h := hub.New(hub.DefaultConfig(), event.NewBus(), quiet, nil)
 	s := &studio{t: t, hub: h, packer: pack.New(pack.DefaultConfig(), h, quiet, nil), tracks: map[*media.Track]*media.Track{}}
 	ctx, stop := context.WithCancel(context.Background())
@@ -51,7 +51,7 @@ func newStudio(t *testing.T) *studio {
 	if s.pub, err = h.Publish("st_1", hub.PublishOptions{Session: "s", LatencyMode: media.LatencyLow, Linger: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	s.gen = mediatest.NewGenerator(mediatest.Options{FrameSize: 300, AudioSize: 60, Start: time.Now()})
+	s.gen = mediatest.NewGenerator(mediatest.Options{FrameSize: frame, AudioSize: 60, Start: time.Now()})
 	return s
 }
 
@@ -99,9 +99,14 @@ func (s *studio) record(l *record.Library) (done chan error, stop func()) {
 // library loads one of what a spool has.
 func library(t *testing.T, r *rig) *record.Library {
 	t.Helper()
+	return libraryWith(t, r, event.NewBus())
+}
+
+func libraryWith(t *testing.T, r *rig, events *event.Bus) *record.Library {
+	t.Helper()
 	cfg := record.DefaultConfig()
 	cfg.Scan = func([][]byte) ([]byte, error) { return []byte("table"), nil }
-	l := record.New(cfg, r, r, event.NewBus(), quiet, nil)
+	l := record.New(cfg, r, r, events, quiet, nil)
 	if err := l.Load(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +150,7 @@ func TestRecordingIsInTheBucket(t *testing.T) {
 		r := open(t, spool.DefaultConfig(), t.TempDir(), c)
 		l := library(t, r)
 		r.run(t)
-		s := newStudio(t)
+		s := newStudio(t, 300)
 		s.write(2 * time.Second)
 		done, _ := s.record(l)
 		s.write(20 * time.Second)
@@ -219,7 +224,7 @@ func TestKilledWhileAway(t *testing.T) {
 		r := open(t, spool.DefaultConfig(), dir, c)
 		l := library(t, r)
 		r.run(t)
-		s := newStudio(t)
+		s := newStudio(t, 300)
 		s.write(2 * time.Second)
 		done, kill := s.record(l)
 		s.write(20 * time.Second)
@@ -260,7 +265,7 @@ func TestAdopt(t *testing.T) {
 		r := open(t, spool.DefaultConfig(), t.TempDir(), c)
 		l := library(t, r)
 		r.run(t)
-		s := newStudio(t)
+		s := newStudio(t, 300)
 		s.write(2 * time.Second)
 		done, kill := s.record(l)
 		s.write(90 * time.Second)
@@ -287,6 +292,56 @@ func TestAdopt(t *testing.T) {
 		}
 		if got := checkAsset(t, l, record.Ready); got != n {
 			t.Errorf("it has %d segments of %d", got, n)
+		}
+	})
+}
+
+// The bucket is away until nothing more may wait: the recording stops, which is told once, and
+// goes on in the same asset when it is back. The live stream has nothing of it.
+func TestFullSpool(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c, bus := newCloud(), event.NewBus()
+		cfg := spool.DefaultConfig()
+		cfg.MaxBytes = 16 << 20
+		r := open(t, cfg, t.TempDir(), c)
+		heard := bus.Listen()
+		l := libraryWith(t, r, bus)
+		r.run(t)
+		s := newStudio(t, 40_000)
+		s.write(2 * time.Second)
+		done, _ := s.record(l)
+		s.write(4 * time.Second)
+		c.set(errAway)
+		s.write(50 * time.Second)
+		errored := 0
+		for e, ok := next(heard); ok; e, ok = next(heard) {
+			if e, ok := e.Event.(event.AssetErrored); ok {
+				errored++
+				if e.Code != string(fault.TooLarge) || !strings.Contains(e.Reason, "away since") {
+					t.Errorf("told: %s %s", e.Code, e.Reason)
+				}
+			}
+		}
+		if errored != 1 {
+			t.Errorf("it was told %d times", errored)
+		}
+		c.set(nil)
+		s.write(12 * time.Second)
+		s.pub.End(io.EOF)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(31 * time.Second)
+		if w := r.waiting(t); w != "" {
+			t.Errorf("there wait: %s", w)
+		}
+		a, ok := l.Asset("as_1")
+		if !ok || a.Snapshot().State != record.Ready {
+			t.Fatal("there is no such asset, or it is not ready")
+		}
+		snap := a.Snapshot()
+		if len(snap.Gaps) != 1 || snap.Duration < 60*time.Second {
+			t.Errorf("%v, with gaps %v", snap.Duration, snap.Gaps)
 		}
 	})
 }

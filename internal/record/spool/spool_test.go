@@ -270,9 +270,9 @@ func TestBound(t *testing.T) {
 		c, dir := newCloud(), t.TempDir()
 		c.set(errAway)
 		cfg := spool.DefaultConfig()
-		cfg.MaxBytes = 64 << 20
+		cfg.MaxBytes = 16 << 20
 		r := start(t, cfg, dir, c)
-		content := strings.Repeat("x", 4<<20)
+		content := strings.Repeat("x", 1<<20)
 		for i := range 16 {
 			put(t, r, segment("as_1", i), content)
 		}
