@@ -33,10 +33,7 @@ func appendPlaylist(b []byte, s *pack.Stream, r *pack.Rendition, snap *pack.Snap
 			continue
 		}
 		init = p.begin(seg, init)
-		// hls.js waits at the end of what has ended for the last part that is listed: for ever
-		// where the sound is shorter.
-		final := snap.Ended && p.past != nil
-		if p.parts && !final && end.Sub(seg.Start.Add(seg.Duration)) <= 3*p.target {
+		if p.parts && end.Sub(seg.Start.Add(seg.Duration)) <= 3*p.target {
 			p.listParts(seg)
 		}
 		p.Text("#EXTINF:").Seconds(seg.Duration).Text(",\n")
