@@ -70,7 +70,9 @@ func TestTheClockJumpsOverARestart(t *testing.T) {
 				go func() { done <- l.Record(ctx, assetID, streamID, s) }()
 				r.write(12 * time.Second)
 				kill()
-				<-done
+				if err := <-done; err == nil {
+					t.Error("it did not end with ctx")
+				}
 				r.end()
 				a, _ := l.Asset(assetID)
 				told = a.Snapshot()

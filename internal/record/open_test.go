@@ -58,7 +58,9 @@ func cutAt(t *testing.T, r *rig, at time.Duration, random *rand.Rand) (lost time
 	r.write(at)
 	d.cutPower()
 	kill()
-	<-done
+	if err := <-done; err == nil {
+		t.Error("it did not end with ctx")
+	}
 	r.end()
 	d = d.reboot(random)
 	l, _ = library(t, d)
@@ -133,7 +135,9 @@ func TestPowerCutWhileParts(t *testing.T) {
 				told = a.Snapshot()
 			}
 			kill()
-			<-done
+			if err := <-done; err == nil {
+				t.Error("it did not end with ctx")
+			}
 			r.end()
 			d = d.reboot(random)
 			l, _ = library(t, d)
@@ -191,7 +195,9 @@ func TestAWindowOlderThanTheRecordingIsNotResumed(t *testing.T) {
 		go func() { done <- l.Record(ctx, assetID, streamID, s) }()
 		r.write(12*time.Second + 900*time.Millisecond)
 		kill()
-		<-done
+		if err := <-done; err == nil {
+			t.Error("it did not end with ctx")
+		}
 		d.cutPower()
 		d = d.reboot(rand.New(rand.NewPCG(1, 1)))
 		l, _ = library(t, d)
