@@ -67,9 +67,9 @@ var allowed = map[string][]string{
 	"record/bucket":     {"record", "fault"},
 	// The bucket, and what makes recordings, are for its tests.
 	"record/spool": {"record", "record/bucket", "deliver/pack", "hub", "media", "event", "fault"},
-	"clip":              {"record", "ffmpeg", "media", "media/bitstream", "media/fmp4", "deliver/pack", "hub", "event", "fault"},
-	"testcard":          {"media", "media/fmp4", "fault"},
-	"slate":             {"media", "media/fmp4", "fault"},
+	"clip":         {"record", "ffmpeg", "media", "media/bitstream", "media/fmp4", "deliver/pack", "hub", "event", "fault"},
+	"testcard":     {"media", "media/fmp4", "fault"},
+	"slate":        {"media", "media/fmp4", "fault"},
 	// L3': the API and the pages: snapshots and services only.
 	"control/api": {"hub", "media", "control/auth", "control/doctor", "control/retention", "control/store", "event", "fault"},
 	"control/web": {"fault"},
