@@ -53,12 +53,21 @@ func (l *Library) Look() error {
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, name := range names {
-		if id, ok := assetOf(name); ok {
-			l.known[id] = struct{}{}
+		id, ok := assetOf(name)
+		if !ok {
+			continue
 		}
+		if r, err := l.journals.Read(name); err == nil {
+			end, err := readEnd(r, r.Size())
+			_ = r.Close() // nothing was written
+			if err == nil && end != nil && end.State == deleted {
+				continue // clips still need of it what is there
+			}
+		}
+		l.mu.Lock()
+		l.known[id] = struct{}{}
+		l.mu.Unlock()
 	}
 	return nil
 }
