@@ -124,8 +124,54 @@ func (s *server) downloadFrom(a asset, ext, spec string) *http.Response {
 
 // indexRecord is one of the journal of an asset (internal/record/index.go).
 type indexRecord struct {
-	meta map[string]any
+	meta map[string]any // in JSON; of a segment it is nil
+	seg  segmentMeta
 	data []byte
+}
+
+// segmentMeta is what a segment's record says (internal/record/indexsegment.go).
+type segmentMeta struct {
+	flags   byte
+	numbers [9]int64 // see below
+	r       string
+	names   []byte // that of r is in them too
+}
+
+// Of a segment's numbers, those that are another in each repetition, and how long it is.
+const (
+	numberSequence = 0
+	numberSeconds  = 1
+	numberNanos    = 2
+	numberBase     = 4
+	numberTicks    = 5
+)
+
+func parseSegment(t *testing.T, b []byte) (m segmentMeta) {
+	t.Helper()
+	m.flags, b = b[1], b[2:]
+	take := func() int64 {
+		v, n := binary.Varint(b)
+		if n <= 0 {
+			t.Fatal("the entry of a segment is written in another way")
+		}
+		b = b[n:]
+		return v
+	}
+	for i := range m.numbers {
+		m.numbers[i] = take()
+	}
+	m.names = b
+	size := take()
+	m.r = string(b[:size])
+	return m
+}
+
+func (m *segmentMeta) appendTo(b []byte) []byte {
+	b = append(b, 's', m.flags)
+	for _, v := range m.numbers {
+		b = binary.AppendVarint(b, v)
+	}
+	return append(b, m.names...)
 }
 
 // repeatIndex makes an asset at least that long by listing its segments again and again. It
@@ -145,13 +191,17 @@ func repeatIndex(t *testing.T, file string, length time.Duration) int {
 		}
 		meta, size := int(binary.LittleEndian.Uint32(b[4:])), int(binary.LittleEndian.Uint32(b[8:]))
 		r := indexRecord{data: b[head+meta : head+meta+size]}
-		d := json.NewDecoder(bytes.NewReader(b[head : head+meta]))
-		d.UseNumber()
-		if err := d.Decode(&r.meta); err != nil {
-			t.Fatal(err)
+		if b[head] == 's' {
+			r.seg = parseSegment(t, b[head:head+meta])
+		} else {
+			d := json.NewDecoder(bytes.NewReader(b[head : head+meta]))
+			d.UseNumber()
+			if err := d.Decode(&r.meta); err != nil {
+				t.Fatal(err)
+			}
 		}
 		switch {
-		case r.meta["seg"] != nil:
+		case r.meta == nil:
 			segments = append(segments, r)
 		case r.meta["end"] != nil:
 			after = append(after, r)
@@ -165,27 +215,24 @@ func repeatIndex(t *testing.T, file string, length time.Duration) int {
 	}
 	// How many segments there are of each, and how long they are: those of the first one say.
 	counts, total := map[string]int64{}, int64(0)
-	first := segments[0].meta["r"].(string)
+	first := segments[0].seg.r
 	for _, r := range segments {
-		name := r.meta["r"].(string)
-		counts[name]++
-		if name == first {
-			total += number(t, r.meta["seg"], "ticks")
+		counts[r.seg.r]++
+		if r.seg.r == first {
+			total += r.seg.numbers[numberTicks]
 		}
 	}
 	span := time.Duration(media.Rescale(total, scales[first], int64(time.Second)))
 	var out []byte
 	put := func(r indexRecord) {
-		meta, err := json.Marshal(r.meta)
-		if seg, ok := r.meta["seg"].(map[string]any); ok { // in the order in which the program writes it
-			n := seg["n"]
-			delete(seg, "n")
-			meta, err = json.Marshal(seg)
-			meta = fmt.Appendf(nil, `{"seg":{"n":%v,%s,"r":"%s"}`, n, meta[1:], r.meta["r"])
-			seg["n"] = n
-		}
-		if err != nil {
-			t.Fatal(err)
+		var meta []byte
+		if r.meta == nil {
+			meta = r.seg.appendTo(nil)
+		} else {
+			var err error
+			if meta, err = json.Marshal(r.meta); err != nil {
+				t.Fatal(err)
+			}
 		}
 		at := len(out)
 		out = append(out, mark...)
@@ -201,18 +248,14 @@ func repeatIndex(t *testing.T, file string, length time.Duration) int {
 	}
 	repeats := int((length + span - 1) / span)
 	for k := range repeats {
-		for _, r := range segments {
-			name, seg := r.meta["r"].(string), r.meta["seg"].(map[string]any)
-			put(r)
-			seg["n"] = json.Number(fmt.Sprint(number(t, seg, "n") + counts[name]))
+		for i := range segments {
+			put(segments[i])
+			seg := &segments[i].seg
+			seg.numbers[numberSequence] += counts[seg.r]
 			// Of the sum, so that the rounding does not add up.
-			move := media.Rescale(total*int64(k+1), scales[first], scales[name]) - media.Rescale(total*int64(k), scales[first], scales[name])
-			seg["base"] = json.Number(fmt.Sprint(number(t, seg, "base") + move))
-			at, err := time.Parse(time.RFC3339Nano, seg["at"].(string))
-			if err != nil {
-				t.Fatal(err)
-			}
-			seg["at"] = at.Add(span).Format(time.RFC3339Nano)
+			seg.numbers[numberBase] += media.Rescale(total*int64(k+1), scales[first], scales[seg.r]) - media.Rescale(total*int64(k), scales[first], scales[seg.r])
+			at := time.Unix(seg.numbers[numberSeconds], seg.numbers[numberNanos]).Add(span)
+			seg.numbers[numberSeconds], seg.numbers[numberNanos] = at.Unix(), int64(at.Nanosecond())
 		}
 	}
 	for _, r := range after {
@@ -222,14 +265,4 @@ func repeatIndex(t *testing.T, file string, length time.Duration) int {
 		t.Fatal(err)
 	}
 	return repeats
-}
-
-func number(t *testing.T, fields any, name string) int64 {
-	t.Helper()
-	v, _ := fields.(map[string]any)[name].(json.Number)
-	n, err := v.Int64()
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }

@@ -8,25 +8,25 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
-	"strconv"
+	"slices"
 	"time"
 
 	"onair/internal/media"
 )
 
-// The index of an asset is a journal of records: each an entry in JSON, and bytes that belong
-// to it. It is appended to only. A record that is not whole at the end is what a crash left
+// The index of an asset is a journal of records: each an entry in JSON, or of a segment as
+// appendSegment writes it, and bytes that belong to it. It is appended to only. A record that is not whole at the end is what a crash left
 // half written; one in the middle is damage, and what follows it is still read.
 
 // indexFormat is the version of all this; another one is not read.
-const indexFormat = 1
+const indexFormat = 2
 
 // entry is what a record says: one of its fields is set, beside R.
 type entry struct {
 	Head    *headEntry    `json:"head,omitempty"`
 	Track   *trackEntry   `json:"track,omitempty"`
 	Init    *initEntry    `json:"init,omitempty"`
-	Segment *segmentEntry `json:"seg,omitempty"`
+	Segment *segmentEntry `json:"-"` // see appendSegment
 	End     *endEntry     `json:"end,omitempty"`
 	Lost    *lostEntry    `json:"lost,omitempty"`
 	// Repaired is what of the index before it was seen to that cannot be read.
@@ -59,7 +59,8 @@ type initEntry struct {
 	Track *media.Track `json:"track"`
 }
 
-// segmentEntry is a segment, with its sample table in the record's data.
+// segmentEntry is a segment, with its sample table in the record's data. A partEntry has it in
+// JSON.
 type segmentEntry struct {
 	Sequence      int64         `json:"n"`
 	Name          string        `json:"name"`
@@ -116,9 +117,14 @@ const (
 
 // appendEntry appends a record to b.
 func appendEntry(b []byte, e *entry, data []byte) []byte {
-	meta, err := json.Marshal(e)
-	if err != nil {
-		panic(err) // of plain values: cannot happen
+	var meta []byte
+	if e.Segment != nil {
+		meta = appendSegment(nil, e.R, e.Segment)
+	} else {
+		var err error
+		if meta, err = json.Marshal(e); err != nil {
+			panic(err) // of plain values: cannot happen
+		}
 	}
 	at := len(b)
 	b = append(b, recordMark...)
@@ -132,91 +138,80 @@ func appendEntry(b []byte, e *entry, data []byte) []byte {
 
 var errBroken = errors.New("no whole record")
 
-// readEntry reads the record that r is at, and returns its length. errBroken if there is none.
-func readEntry(r io.Reader, left int64) (e entry, data []byte, n int64, err error) {
-	return readEntryWith(r, left, "")
+// entryReader reads records.
+type entryReader struct {
+	head    [recordHead]byte
+	meta    []byte
+	entry   entry
+	segment segmentEntry
+	names   names
+	tables  []byte // room for the data of segments
 }
 
-// readEntryWith is readEntry, and for a rendition that of its tables: of other entries than of
-// its segments nothing is returned, and of those their numbers. To understand the JSON of all
-// takes ten times as long as to read it.
-func readEntryWith(r io.Reader, left int64, rendition string) (e entry, data []byte, n int64, err error) {
-	var head [recordHead]byte
+// roomForTables is of how much memory the data of segments is cut, which is small.
+const roomForTables = 32 << 10
+
+// read reads the record that r is at, and returns its length. errBroken if there is none. The
+// entry is valid until the next one is read.
+func (p *entryReader) read(r io.Reader, left int64) (e *entry, data []byte, n int64, err error) {
 	if left < recordHead {
-		return e, nil, 0, errBroken
+		return nil, nil, 0, errBroken
 	}
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return e, nil, 0, err
+	if _, err := io.ReadFull(r, p.head[:]); err != nil {
+		return nil, nil, 0, err
 	}
-	meta, size := int64(binary.LittleEndian.Uint32(head[4:])), int64(binary.LittleEndian.Uint32(head[8:]))
+	meta, size := int64(binary.LittleEndian.Uint32(p.head[4:])), int64(binary.LittleEndian.Uint32(p.head[8:]))
 	n = recordHead + meta + size
-	if string(head[:4]) != recordMark || meta > maxMeta || size > maxData || n > left {
-		return e, nil, 0, errBroken
+	if string(p.head[:4]) != recordMark || meta > maxMeta || size > maxData || n > left {
+		return nil, nil, 0, errBroken
 	}
-	body := make([]byte, meta+size)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return e, nil, 0, err
+	p.meta = slices.Grow(p.meta[:0], int(meta))[:meta]
+	if _, err := io.ReadFull(r, p.meta); err != nil {
+		return nil, nil, 0, err
 	}
-	sum := crc32.Update(crc32.ChecksumIEEE(head[4:12]), crc32.IEEETable, body)
-	if sum != binary.LittleEndian.Uint32(head[12:]) {
-		return e, nil, 0, errBroken
-	}
-	if rendition != "" {
-		var ok bool
-		if e, ok = numberOf(body[:meta], rendition); ok {
-			return e, body[meta:], n, nil
+	segment := meta > 0 && p.meta[0] == segmentMeta
+	if segment && size <= roomForTables/8 {
+		if size > int64(len(p.tables)) {
+			p.tables = make([]byte, roomForTables)
 		}
+		data, p.tables = p.tables[:size:size], p.tables[size:]
+	} else {
+		data = make([]byte, size)
 	}
-	if json.Unmarshal(body[:meta], &e) != nil {
-		return e, nil, 0, errBroken
+	if _, err := io.ReadFull(r, data); err != nil {
+		return nil, nil, 0, err
 	}
-	return e, body[meta:], n, nil
+	sum := crc32.Update(crc32.ChecksumIEEE(p.head[4:12]), crc32.IEEETable, p.meta)
+	if crc32.Update(sum, crc32.IEEETable, data) != binary.LittleEndian.Uint32(p.head[12:]) {
+		return nil, nil, 0, errBroken
+	}
+	p.entry = entry{}
+	if segment {
+		r, ok := p.segment.parse(p.meta, &p.names)
+		if !ok {
+			return nil, nil, 0, errBroken
+		}
+		p.entry.R, p.entry.Segment = r, &p.segment
+	} else if json.Unmarshal(p.meta, &p.entry) != nil {
+		return nil, nil, 0, errBroken
+	}
+	return &p.entry, data, n, nil
 }
 
-// numberOf reads of the JSON of a segment's entry, as appendEntry writes it, the number, and
-// nothing if the segment is another rendition's. It reports false for what is no such entry.
-func numberOf(meta []byte, rendition string) (e entry, ok bool) {
-	rest, ok := bytes.CutPrefix(meta, []byte(`{"seg":{"n":`))
-	if !ok || bytes.Contains(rest, []byte(`"gap":`)) {
-		return e, false
-	}
-	if r, ok := bytes.CutSuffix(rest, []byte(`"}`)); !ok || !bytes.HasSuffix(r, []byte(`},"r":"`+rendition)) {
-		return e, ok
-	}
-	end := bytes.IndexByte(rest, ',')
-	if end < 0 {
-		return e, false
-	}
-	n, err := strconv.ParseInt(string(rest[:end]), 10, 64)
-	if err != nil {
-		return e, false
-	}
-	return entry{R: rendition, Segment: &segmentEntry{Sequence: n}}, true
-}
-
-// readIndex gives visit the records of a journal in order. good is where the last whole one
-// ends, and lost how many bytes before that are of no use. The error is the reader's, or
-// visit's.
+// readIndex gives visit the records of a journal in order; an entry is visit's until it
+// returns. good is where the last whole one ends, and lost how many bytes before that are of
+// no use. The error is the reader's, or visit's.
 func readIndex(r io.ReaderAt, size int64, visit func(e *entry, data []byte) error) (good, lost int64, err error) {
-	return readIndexWith(r, size, "", visit)
-}
-
-// readTables is readIndex for the tables of a rendition: of other entries than of its segments
-// visit may get nothing, and of those their numbers only.
-func readTables(r io.ReaderAt, size int64, rendition string, visit func(e *entry, data []byte) error) (good, lost int64, err error) {
-	return readIndexWith(r, size, rendition, visit)
-}
-
-func readIndexWith(r io.ReaderAt, size int64, rendition string, visit func(e *entry, data []byte) error) (good, lost int64, err error) {
 	at, marks := int64(0), 0
 	buf := bufio.NewReaderSize(io.NewSectionReader(r, 0, size), 64<<10)
+	var p entryReader
 	for at < size {
-		e, data, n, err := readEntryWith(buf, size-at, rendition)
+		e, data, n, err := p.read(buf, size-at)
 		if err == nil {
 			at += n
 			lost += at - n - good
 			good = at
-			if err := visit(&e, data); err != nil {
+			if err := visit(e, data); err != nil {
 				return good, lost, err
 			}
 			continue
@@ -264,7 +259,8 @@ func readEnd(r io.ReaderAt, size int64) (*endEntry, error) {
 		return nil, err
 	}
 	for i := bytes.LastIndex(buf, []byte(recordMark)); i >= 0; i = bytes.LastIndex(buf[:i], []byte(recordMark)) {
-		e, _, n, err := readEntry(bytes.NewReader(buf[i:]), int64(len(buf)-i))
+		var p entryReader
+		e, _, n, err := p.read(bytes.NewReader(buf[i:]), int64(len(buf)-i))
 		if err == nil && n == int64(len(buf)-i) {
 			return e.End, nil
 		}

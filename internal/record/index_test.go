@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -239,41 +240,67 @@ func (c *counted) ReadAt(b []byte, at int64) (int, error) {
 	return c.ReaderAt.ReadAt(b, at)
 }
 
-// What is read of a rendition's tables is what is read of everything.
-func TestReadTables(t *testing.T) {
-	var j []byte
-	for _, e := range []*entry{
-		{Head: &headEntry{Format: indexFormat, Asset: "a", Target: 3}},
-		{R: "v0", Track: &trackEntry{}},
-		{R: "v0", Segment: &segmentEntry{Sequence: 5, Name: "s", Independent: true}},
-		{R: "v01", Segment: &segmentEntry{Sequence: 5, Name: "s"}},
-		{R: "a0", Segment: &segmentEntry{Sequence: 5, Name: "s"}},
-		{R: "v0", Segment: &segmentEntry{Sequence: 6, Gap: true}},
-		{R: "v0", Segment: &segmentEntry{Sequence: 1 << 62, Name: "s", Asset: "b"}},
-		{R: "v0", Lost: &lostEntry{Sequence: 5}},
-		{End: &endEntry{State: Ready, Error: `"r":"v0"}`}},
-	} {
-		j = appendEntry(j, e, []byte("table"))
+// The entry of a segment says afterwards what it said.
+func TestSegmentEntries(t *testing.T) {
+	full := segmentEntry{
+		Sequence: 1 << 62, Name: "stxé.7.m4s", Init: "ix.0.mp4", Start: time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC), Duration: 2*time.Second + 1,
+		Base: math.MinInt64, Ticks: math.MaxInt64, Offset: -3003, Size: 1 << 40, KeySize: 77, Discontinuity: true, Independent: true, Gap: true, Asset: "as_other",
 	}
-	list := func(read func(visit func(e *entry, data []byte) error) (good, lost int64, err error)) (out []int64) {
-		good, _, err := read(func(e *entry, data []byte) error {
-			if e.Segment != nil && e.R == "v0" && !e.Segment.Gap && string(data) == "table" {
-				out = append(out, e.Segment.Sequence)
-			}
-			return nil
-		})
-		if err != nil || good != int64(len(j)) {
-			t.Errorf("%d of %d bytes are good: %v", good, len(j), err)
+	entries := []entry{
+		{R: "v0", Segment: &full},
+		{R: "v0", Segment: &segmentEntry{}},
+		{Segment: &segmentEntry{Name: "{}", Start: time.Date(1890, 1, 1, 0, 0, 0, 999999999, time.UTC)}},
+		{R: "a0", Segment: &segmentEntry{Discontinuity: true}},
+		{R: "a0", Segment: &segmentEntry{Independent: true}},
+		{R: "a0", Segment: &segmentEntry{Gap: true}},
+		{R: "a0", Segment: &segmentEntry{Name: strings.Repeat("n", 2000), Init: full.Init}},
+	}
+	var b []byte
+	for i := range entries {
+		b = appendEntry(b, &entries[i], []byte{byte(i)})
+	}
+	i := 0
+	good, lost, err := readIndex(bytes.NewReader(b), int64(len(b)), func(e *entry, data []byte) error {
+		if want := entries[i]; e.R != want.R || *e.Segment != *want.Segment || data[0] != byte(i) {
+			t.Errorf("%d: of %+v became %s %+v with %v", i, want.Segment, e.R, e.Segment, data)
 		}
-		return out
-	}
-	all := list(func(visit func(e *entry, data []byte) error) (int64, int64, error) {
-		return readIndex(bytes.NewReader(j), int64(len(j)), visit)
+		i++
+		return nil
 	})
-	tables := list(func(visit func(e *entry, data []byte) error) (int64, int64, error) {
-		return readTables(bytes.NewReader(j), int64(len(j)), "v0", visit)
-	})
-	if !slices.Equal(all, []int64{5, 1 << 62}) || !slices.Equal(tables, all) {
-		t.Errorf("%v and %v", all, tables)
+	if i != len(entries) || good != int64(len(b)) || lost != 0 || err != nil {
+		t.Errorf("%d entries, whole up to %d of %d, %d lost: %v", i, good, len(b), lost, err)
 	}
+	// What is too short, too long or has other flags is none, whatever its checksum.
+	whole := appendSegment(nil, "v0", &full)
+	for _, meta := range append([][]byte{append(whole[:len(whole):len(whole)], 0), {segmentMeta, 8}}, cuts(whole)...) {
+		if r, ok := new(segmentEntry).parse(meta, &names{}); ok {
+			t.Errorf("%q is one of %s", meta, r)
+		}
+	}
+}
+
+// cuts are all true beginnings of b.
+func cuts(b []byte) (out [][]byte) {
+	for i := range b {
+		out = append(out, b[:i:i])
+	}
+	return out
+}
+
+// FuzzSegmentEntry: whatever is read as a segment's entry is what would be written of it.
+func FuzzSegmentEntry(f *testing.F) {
+	start := time.Date(2026, 3, 1, 12, 0, 0, 5, time.UTC)
+	f.Add(appendSegment(nil, "v0", &segmentEntry{Sequence: 7, Name: "s.7.m4s", Init: "i.0.mp4", Start: start, Duration: time.Second, Base: -1, Ticks: 90000, Size: 5, Asset: "a"}))
+	f.Add([]byte("s\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var e, again segmentEntry
+		var seen names
+		r, ok := e.parse(b, &seen)
+		if !ok {
+			return
+		}
+		if s, ok := again.parse(appendSegment(nil, r, &e), &seen); !ok || s != r || again != e {
+			t.Fatalf("of %s %+v became %s %+v", r, e, s, again)
+		}
+	})
 }

@@ -205,7 +205,7 @@ func (l *Library) Tables(ctx context.Context, asset, rendition string) ([]Table,
 		return nil, err
 	}
 	defer j.Close()
-	_, _, err = readTables(j, j.Size(), rendition, func(e *entry, data []byte) error {
+	_, _, err = readIndex(j, j.Size(), func(e *entry, data []byte) error {
 		if e.Segment != nil && e.R == rendition && !e.Segment.Gap {
 			tables[e.Segment.Sequence] = data
 		}
