@@ -37,8 +37,8 @@ check: $(LINT) web/node_modules/.ready ## Looks for mistakes without running any
 	npm --prefix web run --silent test
 
 e2e: build e2e/node_modules/.ready $(S3) ## Runs the server against real encoders, players and databases.
-	@scripts/setup.sh cc ffmpeg chromium gstreamer rtmpdump postgres slowhttp srt obs xvfb ip
-	$(GO) test -tags e2e -count 1 -parallel 12 -timeout 60m -v ./e2e/...
+	@scripts/setup.sh cc ffmpeg chromium gstreamer rtmpdump postgres slowhttp srt obs xvfb vlc ip
+	$(GO) test -tags e2e -count 1 -parallel 12 -timeout 80m -v ./e2e/...
 	scripts/fuzz.sh 20000x
 
 bench: build ## Measures, beside nginx where it can; see docs/performance.md.

@@ -16,6 +16,7 @@ slowhttp    slowhttptest    slowhttptest                      slowhttptest
 srt         srt-live-transmit srt-tools                       srt
 obs         obs             obs-studio                        -
 xvfb        Xvfb            xvfb                              -
+vlc         cvlc            vlc-bin,vlc-plugin-base           -
 ip          ip              iproute2                          -
 '
 

@@ -49,7 +49,11 @@ func (b *broadcasts) settle(ctx context.Context) {
 		b.log.Error("the assets that were being recorded are not known", "error", err)
 	}
 	for _, a := range page {
-		if _, ok := b.library.Asset(a.ID); !ok {
+		asset, ok := b.library.Asset(a.ID)
+		if ok && asset.Snapshot().State != record.Recording {
+			b.keepSnapshot(ctx, a.ID) // it ended while the database was away
+		}
+		if !ok {
 			why := "The server was killed, and what it had recorded is not in its folder."
 			if a.Clip.Of != "" {
 				why = "The server was stopped before the clip was made. Make it again."
@@ -62,10 +66,16 @@ func (b *broadcasts) settle(ctx context.Context) {
 // maxUnsettled bounds the assets without a recording that a start looks at.
 const maxUnsettled = 1000
 
-// finish makes an asset of an earlier server ready.
+// finish makes an asset of an earlier server ready, or drops it if there is nothing in it.
 func (b *broadcasts) finish(ctx context.Context, id string) {
 	if err := b.library.Finish(ctx, id); err != nil {
 		b.log.Error("a recording that the server was killed in is not ended", "asset", id, "error", err)
+		return
+	}
+	if _, ok := b.library.Asset(id); !ok {
+		if err := b.store.DropAsset(ctx, id); err != nil && !fault.Is(err, fault.NotFound) {
+			b.log.Error("a recording in which there is nothing is not dropped", "asset", id, "error", err)
+		}
 		return
 	}
 	b.keepSnapshot(ctx, id)
@@ -102,19 +112,22 @@ func (b *broadcasts) run(ctx context.Context) error {
 // record records one broadcast, if its stream asks for that.
 func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
 	select {
-	case <-s.Ready():
+	case <-s.Begun():
 	case <-ctx.Done():
 		return
 	}
 	id, resumed := b.library.Resume(s.Name(), s)
-	stream, err := b.store.LiveStream(ctx, s.Name())
 	if !resumed {
 		b.settleStream(ctx, s.Name())
-		if err != nil || !stream.Record || len(s.Renditions()) == 0 {
+	}
+	stream, err := kept(ctx, b.log, func() (store.LiveStream, error) { return b.store.LiveStream(ctx, s.Name()) })
+	if !resumed {
+		if err != nil || !stream.Record || len(s.AllRenditions()) == 0 {
 			b.replays.unset(s.Name())
 			return
 		}
-		asset, err := b.store.CreateAsset(ctx, s.Name())
+		// Meanwhile nothing is lost but what leaves pack's window.
+		asset, err := kept(ctx, b.log, func() (store.Asset, error) { return b.store.CreateAsset(ctx, s.Name()) })
 		if err != nil {
 			b.log.Error("a broadcast is not recorded", "stream", s.Name(), "error", err)
 			return
@@ -150,8 +163,32 @@ func (b *broadcasts) keepSnapshot(ctx context.Context, id string) {
 }
 
 func (b *broadcasts) keep(ctx context.Context, id string, r store.Recorded) {
-	if _, err := b.store.KeepRecorded(ctx, id, r); err != nil {
+	if _, err := kept(ctx, b.log, func() (store.Asset, error) { return b.store.KeepRecorded(ctx, id, r) }); err != nil {
 		b.log.Error("what became of a recording is not written down", "asset", id, "error", err)
+	}
+}
+
+// The least and the greatest pause before a database that is away is asked again.
+const (
+	askFirst = 250 * time.Millisecond
+	askLast  = 5 * time.Second
+)
+
+// kept asks the database, again and again while it is away, until ctx ends.
+func kept[T any](ctx context.Context, log *slog.Logger, ask func() (T, error)) (T, error) {
+	for wait := askFirst; ; wait = min(2*wait, askLast) {
+		v, err := ask()
+		if !fault.Is(err, fault.Unavailable) {
+			return v, err
+		}
+		if wait == askFirst {
+			log.Warn("recordings wait for the database", "error", err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return v, err
+		}
 	}
 }
 
