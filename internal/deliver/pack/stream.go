@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 // Stream is one broadcast, packaged. Its methods may be called from several goroutines.
 type Stream struct {
 	name  string
+	begun chan struct{}
 	ready chan struct{}
 	state atomic.Pointer[state]
 
@@ -28,6 +30,7 @@ type Stream struct {
 	seg      *segmenter
 	all      []*builder
 	derived  map[string]bool // feeds that are made of the stream's own media
+	hasBegun bool
 	isReady  bool
 	complain int // errors of tracks told so far
 	mode     media.LatencyMode
@@ -41,6 +44,7 @@ type state struct {
 	target   int
 	holdBack time.Duration
 	list     []*Rendition
+	all      []*Rendition // list, and after it those without a complete segment
 	ended    bool
 	origin   time.Time // wall clock of media time 0
 	changed  chan struct{}
@@ -50,7 +54,7 @@ type state struct {
 // publisher has announced video, when its first packet comes: a stream can be seen in
 // the hub a moment before its publisher has stated them.
 func newStream(cfg Config, name string, terms func() (media.LatencyMode, bool), m *metrics, log *slog.Logger) *Stream {
-	s := &Stream{name: name, cfg: cfg, m: m, log: log, ready: make(chan struct{}), terms: terms, derived: map[string]bool{}}
+	s := &Stream{name: name, cfg: cfg, m: m, log: log, begun: make(chan struct{}), ready: make(chan struct{}), terms: terms, derived: map[string]bool{}}
 	s.state.Store(&state{changed: make(chan struct{})})
 	return s
 }
@@ -78,6 +82,11 @@ func (s *Stream) Attach(key any, create func() any) any {
 // before. From then on the other methods tell something.
 func (s *Stream) Ready() <-chan struct{} { return s.ready }
 
+// Begun is closed when the stream has a first part, listed or not, or when it ended before:
+// up to a segment earlier than Ready. From then on AllRenditions, TargetDuration and
+// AvailabilityStart tell something.
+func (s *Stream) Begun() <-chan struct{} { return s.begun }
+
 // TargetDuration is the value of EXT-X-TARGETDURATION in seconds. It is the same for all
 // renditions and never changes.
 func (s *Stream) TargetDuration() int { return s.state.Load().target }
@@ -95,8 +104,12 @@ func (s *Stream) AvailabilityStart() time.Time { return s.state.Load().origin }
 // The caller must not change the slice.
 func (s *Stream) Renditions() []*Rendition { return s.state.Load().list }
 
-// Changed returns a channel that is closed when there is another rendition than now, and
-// when the broadcast ends. Ask for it before Rendition and Ended.
+// AllRenditions returns Renditions, and after them those that have parts and no complete
+// segment yet: nobody can play these. The caller must not change the slice.
+func (s *Stream) AllRenditions() []*Rendition { return s.state.Load().all }
+
+// Changed returns a channel that is closed when there is another rendition than now, of all,
+// and when the broadcast ends. Ask for it before Rendition and Ended.
 func (s *Stream) Changed() <-chan struct{} { return s.state.Load().changed }
 
 // Rendition returns the rendition of that name, if it has media.
@@ -201,24 +214,32 @@ func (s *Stream) end() {
 	next := *s.state.Load()
 	next.ended = true
 	s.set(next)
+	if !s.hasBegun {
+		s.hasBegun = true
+		close(s.begun)
+	}
 	if !s.isReady {
 		s.isReady = true
 		close(s.ready)
 	}
 }
 
-// update shows renditions once they have a complete segment.
+// update shows renditions once they have a complete segment, and to those who ask for all
+// once they have a part.
 func (s *Stream) update() {
 	now := s.state.Load()
 	if len(now.list) == len(s.all) && s.isReady {
 		return
 	}
-	var list []*Rendition
+	var list, early []*Rendition
 	waiting := false
 	hold := now.holdBack
 	for _, b := range s.all {
 		hold = max(hold, 3*b.r.partTarget)
 		if snap := b.r.Snapshot(); snap == nil || len(snap.Segments) == 0 {
+			if snap != nil && (snap.Open != nil || snap.Unlisted != nil) {
+				early = append(early, b.r)
+			}
 			// A secondary track that fell silent is not waited for.
 			// Nor is another rendition, for longer than a segment; nor one that is made here.
 			begins := (b.pending != nil || len(b.queue) > 0) && !b.r.derived
@@ -228,10 +249,15 @@ func (s *Stream) update() {
 		}
 		list = append(list, b.r)
 	}
-	if len(list) != len(now.list) || hold != now.holdBack {
+	all := len(list) + len(early)
+	if len(list) != len(now.list) || all != len(now.all) || hold != now.holdBack {
 		next := *now
-		next.list, next.holdBack, next.origin = list, hold, s.seg.wall(0)
+		next.list, next.all, next.holdBack, next.origin = list, slices.Concat(list, early), hold, s.seg.wall(0)
 		s.set(next)
+	}
+	if !s.hasBegun && all > 0 {
+		s.hasBegun = true
+		close(s.begun)
 	}
 	if !s.isReady && !waiting && len(list) > 0 {
 		s.isReady = true
