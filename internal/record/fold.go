@@ -49,7 +49,10 @@ func (l *Library) readOpen(asset string, d *draft) (out []*left, next int, err e
 			out[have] = s
 		}
 	}
-	slices.SortStableFunc(out, func(a, b *left) int { return cmp.Compare(a.seg.Sequence, b.seg.Sequence) })
+	// Pictures first: where there is nothing yet, renditions begin in this order.
+	slices.SortStableFunc(out, func(a, b *left) int {
+		return cmp.Or(cmp.Compare(a.seg.Sequence, b.seg.Sequence), cmp.Compare(a.kind, b.kind))
+	})
 	return out, next, nil
 }
 

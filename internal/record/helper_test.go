@@ -39,6 +39,7 @@ type rig struct {
 	done   chan struct{}
 	mode   media.LatencyMode // low if it is empty
 	jump   time.Duration     // of the clock, as packets have it
+	keys   time.Duration     // how often key frames come, if pack is told
 }
 
 func inBubble(t *testing.T, test func(t *testing.T, r *rig)) {
@@ -99,6 +100,7 @@ func (r *rig) write(d time.Duration) {
 			if err != nil {
 				r.t.Fatal(err)
 			}
+			t.KeyInterval = r.keys
 			r.tracks[p.Track] = t
 		}
 		p.Track = r.tracks[p.Track]

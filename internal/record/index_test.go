@@ -71,7 +71,8 @@ func TestIndexCutAtEveryByte(t *testing.T) {
 	}
 }
 
-// Cut at every byte, an asset is taken up again, and goes on.
+// Cut at every byte, an asset is taken up again, and ended; one in which there is no segment is
+// removed.
 func TestLoadOfAnIndexCutAtEveryByte(t *testing.T) {
 	b, ends := sample()
 	for cut := range len(b) + 1 {
@@ -97,7 +98,7 @@ func TestLoadOfAnIndexCutAtEveryByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		a, ok := again.Asset(assetID)
-		if ok != (cut >= ends[0]) {
+		if ok != (cut >= ends[3]) {
 			t.Fatalf("cut at %d: there is an asset: %v", cut, ok)
 		}
 		if !ok {

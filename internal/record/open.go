@@ -63,7 +63,7 @@ func (w *writer) keepOpen(ctx context.Context, s *pack.Stream) {
 	defer o.close()
 	for ctx.Err() == nil {
 		wait := []<-chan struct{}{ctx.Done(), s.Changed()}
-		for _, r := range s.Renditions() {
+		for _, r := range s.AllRenditions() {
 			wait = append(wait, r.Snapshot().Next())
 		}
 		rest := openEvery
@@ -95,7 +95,7 @@ func (o *openLog) close() {
 // pass writes what there is and is not in the file.
 func (o *openLog) pass(s *pack.Stream) error {
 	waiting := int64(0)
-	for _, r := range s.Renditions() {
+	for _, r := range s.AllRenditions() {
 		for seg := range o.unstored(r) {
 			for i := range seg.Parts {
 				waiting += seg.Parts[i].Blob.Size
@@ -110,7 +110,7 @@ func (o *openLog) pass(s *pack.Stream) error {
 		o.turn()
 	}
 	o.buf = o.buf[:0]
-	for _, r := range s.Renditions() {
+	for _, r := range s.AllRenditions() {
 		o.collect(r)
 	}
 	if len(o.buf) == 0 {

@@ -14,7 +14,7 @@ import (
 
 // Record makes an asset of a broadcast, or goes on with the one that Resume returned, until
 // the broadcast ended: the asset is ready then, and nil is returned. It waits for the first
-// segment; where none comes, there is no asset. fault.Conflict if there is an asset of that
+// part; where none comes, there is no asset. fault.Conflict if there is an asset of that
 // id that cannot be gone on with.
 //
 // Where the storage fails it is tried again, less and less often, until the broadcast ended
@@ -27,11 +27,11 @@ import (
 // is a gap. What is in the window and not stored is in the journal of parts, for a power cut.
 func (l *Library) Record(ctx context.Context, id, streamID string, s *pack.Stream) error {
 	select {
-	case <-s.Ready():
+	case <-s.Begun():
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if s.Ended() && len(s.Renditions()) == 0 {
+	if s.Ended() && len(s.AllRenditions()) == 0 {
 		return nil
 	}
 	w, err := l.claim(id, streamID, s)
@@ -143,10 +143,13 @@ type item struct {
 	seg *pack.Segment
 }
 
-// follow stores the segments of a broadcast until it ended.
+// follow stores the segments of a broadcast until it ended. It begins when all of its
+// renditions have one, so that the asset has them in their order.
 func (w *writer) follow(ctx context.Context, s *pack.Stream) error {
-	if err := w.commit(); err != nil {
-		return err
+	select {
+	case <-s.Ready():
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	for {
 		wait := []<-chan struct{}{ctx.Done(), s.Changed()}

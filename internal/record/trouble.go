@@ -46,7 +46,6 @@ const (
 func (w *writer) record(ctx context.Context, s *pack.Stream) error {
 	open, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { w.keepOpen(open, s) })
 	defer wg.Wait()
 	defer stop()
 	defer func() {
@@ -55,8 +54,16 @@ func (w *writer) record(ctx context.Context, s *pack.Stream) error {
 		}
 	}()
 	var ended time.Time
+	begun := false
 	for wait := retryFirst; ; wait = min(2*wait, retryLast) {
-		err := w.follow(ctx, s)
+		err := w.commit()
+		if err == nil && !begun {
+			begun = true // parts are of use once it is known durably what they are of
+			wg.Go(func() { w.keepOpen(open, s) })
+		}
+		if err == nil {
+			err = w.follow(ctx, s)
+		}
 		if err == nil || ctx.Err() != nil || fault.Is(err, fault.TooMany) || fault.Is(err, fault.Invalid) {
 			return err
 		}

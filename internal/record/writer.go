@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -155,7 +156,8 @@ func (l *Library) Unfinished() (ids []string) {
 }
 
 // Finish makes an asset ready that nobody resumes, with what there is of the segment that was
-// in progress. fault.NotFound if there is none such.
+// in progress. One in which there is nothing then is removed. fault.NotFound if there is none
+// such.
 func (l *Library) Finish(ctx context.Context, id string) error {
 	l.mu.Lock()
 	w := l.active[id]
@@ -166,6 +168,17 @@ func (l *Library) Finish(ctx context.Context, id string) error {
 	w.busy = true
 	l.mu.Unlock()
 	err := w.fold(ctx)
+	nothing := false
+	if err == nil {
+		nothing, err = w.nothing(ctx)
+	}
+	if err == nil && nothing {
+		l.mu.Lock()
+		w.busy = false
+		l.mu.Unlock()
+		l.log.Info("a recording of which nothing was stored when the server was killed is removed", "asset", id)
+		return l.Delete(ctx, id)
+	}
 	if err == nil {
 		err = w.finish(nil)
 	}
@@ -178,4 +191,26 @@ func (l *Library) Finish(ctx context.Context, id string) error {
 	l.release(w)
 	l.ready(w)
 	return nil
+}
+
+// nothing reports whether there is no segment, and no object that a damaged index may have told
+// of.
+func (w *writer) nothing(ctx context.Context) (bool, error) {
+	for _, r := range w.draft.renditions {
+		if len(r.Segments) > 0 {
+			return false, nil
+		}
+	}
+	list, err := w.l.storage.List(ctx, w.asset.id)
+	if err != nil {
+		return false, err
+	}
+	indexed := w.draft.objects()
+	for _, o := range list {
+		_, below, _ := strings.Cut(o.Name, "/")
+		if _, ok := indexed[below]; !ok {
+			return false, nil
+		}
+	}
+	return true, nil
 }
