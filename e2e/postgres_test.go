@@ -67,6 +67,7 @@ func postgres(t *testing.T) (url string, switched func(string)) {
 // TestRecordingOutlivesDatabase stops the database while a broadcast is recorded, and starts it
 // when the broadcast is over: viewers notice nothing, and the asset is as long as what was sent.
 func TestRecordingOutlivesDatabase(t *testing.T) {
+	beside(t)
 	url, switched := postgres(t)
 	s := start(t, "--database", url)
 	st := s.createWith(map[string]any{"latency_mode": "low", "record": true, "reconnect_window": 1})

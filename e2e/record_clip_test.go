@@ -96,6 +96,7 @@ func (s *server) clip(body map[string]any) asset {
 // their first and last pictures are those that were asked for, those between the edges are the
 // recording's bit by bit, and they stay when the recording is deleted.
 func TestClips(t *testing.T) {
+	beside(t)
 	const gop = 60
 	s := start(t)
 	for _, coder := range []struct {

@@ -15,6 +15,7 @@ import (
 // TestRecordingOverDASH plays a recording in dash.js and Shaka while it is made and when it is
 // over. In between the publisher comes back with another picture, for which a Period begins.
 func TestRecordingOverDASH(t *testing.T) {
+	beside(t)
 	s := start(t)
 	st := s.createWith(map[string]any{"latency_mode": "low", "record": true})
 	first := s.testcard(st, "--size", "640x360", "--bitrate", "600", "--b-frames", "2")
@@ -67,6 +68,7 @@ func contains(all, run []string) bool {
 // TestPartsOfRecordings cuts what is live and what is recorded by an address alone: what comes
 // is a run of the pictures that there are, as long as asked for, and the same later.
 func TestPartsOfRecordings(t *testing.T) {
+	beside(t)
 	s := start(t)
 	st := s.createWith(map[string]any{"latency_mode": "low", "record": true})
 	p := s.testcard(st, "--size", "320x180", "--bitrate", "300", "--b-frames", "2")

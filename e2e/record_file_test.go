@@ -32,6 +32,7 @@ import (
 // against its segments and against what was live: every frame, how far sound and picture are
 // apart, ranges, and that ffprobe, Chromium and VLC play it.
 func TestFilesOfRecordings(t *testing.T) {
+	beside(t)
 	s := start(t)
 	const length = 12 // seconds that are recorded at least
 	flash := "color=gray:size=640x360:rate=25,drawbox=x=iw*57/64:y=ih*27/32:w=iw/32:h=ih/16:color=black:t=fill," +
@@ -170,6 +171,7 @@ func (s *server) checkFile(t *testing.T, c *filed) {
 // TestFileOfAnEncoderThatChanges downloads a recording in which size, frame rate and the number
 // of channels change, and is told the reason where it is the codec.
 func TestFileOfAnEncoderThatChanges(t *testing.T) {
+	beside(t)
 	s := start(t)
 	tracks, packets := changing(t, 6*time.Second)
 	publish := func(packets []*media.Packet) asset {

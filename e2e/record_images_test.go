@@ -18,6 +18,7 @@ var boardCue = regexp.MustCompile(`(\d\d):(\d\d):(\d\d\.\d{3}) --> (\d\d):(\d\d)
 // TestPicturesOfRecordings: the picture of any moment of a recording shows that moment, by the
 // clock in it; a poster shows something; a storyboard covers all, while it is made and after.
 func TestPicturesOfRecordings(t *testing.T) {
+	beside(t)
 	s := start(t)
 	st := s.createWith(map[string]any{"latency_mode": "low", "record": true})
 	p := s.testcard(st, "--size", "640x360", "--bitrate", "800", "--b-frames", "2")

@@ -101,6 +101,7 @@ func pictures(t *testing.T, input string) []string {
 // TestRecording records a broadcast: it can be watched while it runs and when it is over, and
 // its file has the frames of its segments.
 func TestRecording(t *testing.T) {
+	beside(t)
 	s := start(t)
 	st := s.createWith(map[string]any{"latency_mode": "low", "record": true})
 	p := s.testcard(st, "--size", "640x360", "--bitrate", "600", "--b-frames", "2")

@@ -16,6 +16,7 @@ import (
 // TestRecordingsCommand looks at recordings beside the server that makes them, repairs one of
 // which a segment is missing, and writes it into a file.
 func TestRecordingsCommand(t *testing.T) {
+	beside(t)
 	data := t.TempDir()
 	recordings := func(args ...string) (out, errOut string, err error) {
 		t.Helper()
