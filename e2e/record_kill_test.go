@@ -155,7 +155,8 @@ func (s *server) assets(st stream) []asset {
 // TestRecordingOutlivesKills kills the server at 60 random moments. One stream goes on within
 // its reconnect window, in one asset over all kills; the publishers of two others come too late,
 // and each of their broadcasts becomes an asset at the next start. No segment that was ever
-// listed is missing, and at most a second of the end is lost.
+// listed is missing, and at most a second of the end is lost; nor more of a broadcast that was
+// killed within its first segment, from where pack begins.
 func TestRecordingOutlivesKills(t *testing.T) {
 	const labs, kills = 3, 20
 	seed := uint64(time.Now().UnixNano())
@@ -170,7 +171,7 @@ func TestRecordingOutlivesKills(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		t.Logf("%d kills, %d assets of them; lost of what was sent: at most %.2f s, on average %.2f s", labs*kills, lost.n, lost.max, lost.sum/float64(max(1, lost.n)))
-		if lost.n < labs*kills/4 {
+		if lost.n < labs*kills/2 {
 			t.Errorf("only %d assets were looked at", lost.n)
 		}
 	})
@@ -197,8 +198,12 @@ func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost *samp
 		s.createWith(map[string]any{"latency_mode": "low", "record": true, "reconnect_window": 0}),
 		s.createWith(map[string]any{"latency_mode": "standard", "record": true, "reconnect_window": 0}),
 	}
+	// Of a publisher that does not say how often its key frames come pack collects as much as a
+	// segment is to last before it makes anything: docs/decisions/0003.
+	learns := []time.Duration{2 * time.Second, 4 * time.Second}
 	had := map[string][]piece{} // by asset
 	var moments []time.Time
+	var longSent []time.Duration
 	for k := range kills {
 		publishers := []*publisher{copying(t, s, long, file), copying(t, s, short[0], file), copying(t, s, short[1], file)}
 		pause(t.Context(), time.Second+time.Duration(random.Int64N(int64(7*time.Second))))
@@ -216,7 +221,7 @@ func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost *samp
 		}
 		sent := []time.Duration{publishers[0].sent(), publishers[1].sent(), publishers[2].sent()}
 		s.cmd.Process.Kill()
-		moments = append(moments, time.Now())
+		moments, longSent = append(moments, time.Now()), append(longSent, sent[0])
 		<-s.ended
 		s.ended <- nil
 		for _, p := range publishers {
@@ -224,10 +229,12 @@ func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost *samp
 		}
 		s = start(t, "--data", data)
 		for i, st := range short {
+			there := false
 			for _, a := range s.assets(st) {
 				if known[a.ID] {
 					continue
 				}
+				there = true
 				what := fmt.Sprintf("kill %d, stream %d", k, i+1)
 				if a.Status != "ready" {
 					t.Errorf("%s: the asset is %s: %s", what, a.Status, a.Error)
@@ -241,6 +248,12 @@ func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost *samp
 				if missing > 1 {
 					t.Errorf("%s: %.2f s are left of %.2f that were sent", what, a.Duration, sent[i+1].Seconds())
 				}
+				if a.Duration == 0 {
+					t.Errorf("%s: there is an asset with nothing in it", what)
+				}
+			}
+			if !there && sent[i+1] > learns[i]+time.Second {
+				t.Errorf("kill %d, stream %d: there is no asset, and %v were sent, of which pack waits for %v before it begins", k, i+1, sent[i+1], learns[i])
 			}
 		}
 		if list := s.assets(long); len(list) > 0 {
@@ -266,6 +279,9 @@ func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost *samp
 		for i--; i >= 0 && all[i].gap; i-- {
 		}
 		if i < 0 {
+			if longSent[k] > learns[0]+time.Second {
+				t.Errorf("kill %d, the long broadcast: nothing is there of %v", k, longSent[k])
+			}
 			continue // it had not begun
 		}
 		// By the clock, so with what starting an encoder and a busy machine take.
