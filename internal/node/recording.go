@@ -130,6 +130,7 @@ func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
 		asset, err := kept(ctx, b.log, func() (store.Asset, error) { return b.store.CreateAsset(ctx, s.Name()) })
 		if err != nil {
 			b.log.Error("a broadcast is not recorded", "stream", s.Name(), "error", err)
+			b.replays.unset(s.Name())
 			return
 		}
 		id = asset.ID
@@ -213,7 +214,10 @@ func recordedOf(s *record.Snapshot) store.Recorded {
 
 // assets plugs the library into the API.
 type assets struct {
-	library *record.Library
+	library interface {
+		Asset(id string) (*record.Asset, bool)
+		Delete(ctx context.Context, id string) error
+	}
 	replays *replays
 }
 
@@ -228,7 +232,7 @@ func (a assets) Snapshot(id string) (store.Recorded, bool) {
 
 // Delete implements api.Assets.
 func (a assets) Delete(ctx context.Context, id string) error {
-	if err := a.library.Delete(ctx, id); !fault.Is(err, fault.NotFound) {
+	if err := a.library.Delete(ctx, id); err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
 	a.replays.forget(id)

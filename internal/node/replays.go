@@ -69,15 +69,12 @@ func (r *replays) last(ctx context.Context, streamID string) (string, error) {
 	if ok {
 		return is.asset, nil
 	}
-	const looked = 20 // at the newest: clips are among them
-	newest, _, err := r.store.Assets(ctx, store.AssetFilter{LiveStreamID: streamID}, looked, "")
+	of, err := r.store.StreamAssets(ctx, streamID)
 	if err != nil {
 		return "", err
 	}
-	for _, a := range newest {
-		if a.Clip.Of == "" {
-			return a.ID, nil
-		}
+	if recent := of[streamID].Recent; len(recent) > 0 {
+		return recent[0], nil
 	}
 	return "", fault.New(fault.NotFound, "watch", streamID, "nothing of the live stream is recorded", "Set record to true before it goes live.")
 }
