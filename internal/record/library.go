@@ -199,15 +199,21 @@ func (l *Library) Tables(ctx context.Context, asset, rendition string) ([]Table,
 	if !ok {
 		return nil, notFound("read the index", asset+"/"+rendition)
 	}
-	tables := make(map[int64][]byte, len(r.Segments))
+	if len(r.Segments) == 0 {
+		return nil, nil
+	}
+	tables, first := make([][]byte, len(r.Segments)), r.Segments[0].Sequence
 	j, err := l.journals.Read(journalName(asset))
 	if err != nil {
 		return nil, err
 	}
 	defer j.Close()
 	_, _, err = readIndex(j, j.Size(), func(e *entry, data []byte) error {
-		if e.Segment != nil && e.R == rendition && !e.Segment.Gap {
-			tables[e.Segment.Sequence] = data
+		if e.Segment == nil || e.R != rendition || e.Segment.Gap {
+			return nil
+		}
+		if n := e.Segment.Sequence - first; n >= 0 && n < int64(len(tables)) {
+			tables[n] = data
 		}
 		return ctx.Err()
 	})
@@ -217,7 +223,7 @@ func (l *Library) Tables(ctx context.Context, asset, rendition string) ([]Table,
 	out := make([]Table, 0, len(r.Segments))
 	for i := range r.Segments {
 		if s := &r.Segments[i]; !s.Gap {
-			out = append(out, Table{s.Sequence, tables[s.Sequence], s.BaseTime, s.Size})
+			out = append(out, Table{s.Sequence, tables[i], s.BaseTime, s.Size})
 		}
 	}
 	return out, nil

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"io"
+	"iter"
 
 	"onair/internal/fault"
 	"onair/internal/media"
@@ -41,17 +42,20 @@ func (f builder) build(ctx context.Context, s *record.Snapshot, chosen []*record
 	places := make([][]place, len(chosen)) // of the segments of each
 	for i, r := range chosen {
 		t := mp4file.Track{Name: r.Name}
-		read := map[*record.Rendition]map[int64]record.Table{}
-		for _, item := range content(s, r) {
-			tables, ok := read[item.of]
+		t.Segments, places[i] = make([]mp4file.Segment, 0, len(r.Segments)), make([]place, 0, len(r.Segments))
+		read := map[*record.Rendition]*tables{}
+		for item := range content(s, r) {
+			list, ok := read[item.of]
 			if !ok {
-				if tables, err = f.tables(ctx, s.ID, item.of); err != nil {
+				all, err := f.lib.Tables(ctx, s.ID, item.of.Name)
+				if err != nil {
 					return nil, 0, err
 				}
-				read[item.of] = tables
+				list = &tables{all}
+				read[item.of] = list
 			}
-			table, ok := tables[item.Sequence]
-			if !ok {
+			table := list.of(item.Sequence)
+			if table == nil {
 				continue
 			}
 			init := item.init()
@@ -80,30 +84,32 @@ func (f builder) build(ctx context.Context, s *record.Snapshot, chosen []*record
 }
 
 // content is what a file has of a rendition: what its playlist lists, of pictures the
-// source's where it has holes itself.
-func content(s *record.Snapshot, r *record.Rendition) []item {
+// source's where it has holes itself. It is in the order of the segments' numbers.
+func content(s *record.Snapshot, r *record.Rendition) iter.Seq[item] {
 	l := lineupOf(s, r)
 	if r.Kind == media.Audio || l.source != nil && l.source.Inits[0].Track.Timescale != r.Inits[0].Track.Timescale {
 		l.source = nil
 	}
-	items := make([]item, 0, l.len())
-	for n := l.first; n <= l.last; n++ {
-		if i := l.at(n); !i.Gap {
-			items = append(items, i)
+	return func(yield func(item) bool) {
+		for n := l.first; n <= l.last; n++ {
+			if i := l.at(n); !i.Gap && !yield(i) {
+				return
+			}
 		}
 	}
-	return items
 }
 
-// tables are the sample tables of a rendition by their segments' numbers.
-func (f builder) tables(ctx context.Context, asset string, r *record.Rendition) (map[int64]record.Table, error) {
-	list, err := f.lib.Tables(ctx, asset, r.Name)
-	if err != nil {
-		return nil, err
+// tables are the sample tables of a rendition that were not passed by yet.
+type tables struct{ left []record.Table }
+
+// of returns the table of a segment, whose number is larger than that of the one before; nil
+// if there is none.
+func (t *tables) of(sequence int64) *record.Table {
+	for len(t.left) > 0 && t.left[0].Sequence < sequence {
+		t.left = t.left[1:]
 	}
-	tables := make(map[int64]record.Table, len(list))
-	for _, t := range list {
-		tables[t.Sequence] = t
+	if len(t.left) == 0 || t.left[0].Sequence > sequence {
+		return nil
 	}
-	return tables, nil
+	return &t.left[0]
 }
