@@ -356,3 +356,32 @@ func TestClipsAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// The source is deleted while a clip of it is made, and then the clip: nothing of both is known.
+func TestClipOfWhatIsDeletedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s := recordedOn(t, newFakeDisk())
+		c := edges(s)
+		c.Renditions = c.Renditions[:1]
+		scan := l.cfg.Scan
+		l.cfg.Scan = func(chunks [][]byte) ([]byte, error) {
+			if err := l.Delete(t.Context(), assetID); err != nil {
+				t.Error(err)
+			}
+			return scan(chunks)
+		}
+		if err := l.CreateClip(t.Context(), clipID, c); err != nil {
+			t.Fatal(err)
+		}
+		checkClip(t, l, s, c, clipID)
+		if err := l.Delete(t.Context(), clipID); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := l.Asset(clipID); ok || len(l.cache) > 0 || l.cost != 0 {
+			t.Errorf("the deleted clip is there: %v; %d indexes of %d bytes are in memory", ok, len(l.cache), l.cost)
+		}
+		if left := stored(t, l, ""); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	})
+}
