@@ -90,7 +90,8 @@ func assetOf(journal string) (id string, ok bool) {
 
 // Verify compares the index of an asset with its objects: each is there and as large as the
 // index tells. Deep reads the media, too, and compares its samples with those in the index.
-// The state is Recording as long as the index has no end. It changes nothing.
+// The state is Recording as long as the index has no end; objects that it does not list are no
+// problem then. It changes nothing.
 func (l *Library) Verify(ctx context.Context, id string, deep bool) (Report, error) {
 	d, _, damaged, err := l.read(id)
 	if err != nil {
@@ -117,7 +118,8 @@ func (l *Library) Verify(ctx context.Context, id string, deep bool) (Report, err
 		}
 	}
 	for name, size := range there {
-		if owner, _, _ := strings.Cut(name, "/"); size >= 0 && owner == id {
+		// Of what is being recorded objects are stored before the index lists them.
+		if owner, _, _ := strings.Cut(name, "/"); size >= 0 && owner == id && out.State != Recording {
 			out.Problems = append(out.Problems, Problem{Kind: Stray, Object: name, Detail: "the index does not list it", sequence: -1})
 		}
 	}
@@ -191,8 +193,13 @@ func (l *Library) compareSamples(ctx context.Context, out *Report) error {
 			if s.Gap {
 				continue
 			}
+			for next < len(tables) && tables[next].Sequence < s.Sequence {
+				next++
+			}
+			if next == len(tables) || tables[next].Sequence != s.Sequence {
+				continue // it was added since the index was read for tables
+			}
 			table := tables[next]
-			next++
 			name := objectName(out.ID, r.Name, s)
 			if wrong[name] || s.Size > maxObject || len(table.Data) == 0 {
 				continue
@@ -222,7 +229,9 @@ func (l *Library) whole(ctx context.Context, name string) ([]byte, error) {
 // segments that are missing or altered become gaps; those that are stored and not in the index,
 // or otherwise than the index tells, are taken into it if they are whole. What is stored and of
 // no use is removed, unless the index is damaged. The library must be loaded; fault.Conflict
-// while the asset is being recorded, fault.Invalid if its index has lost its beginning.
+// while the asset is being recorded, fault.Invalid if its index has lost its beginning, and
+// fault.NotFound if none of its segments is there, of which nothing could be played: then it is
+// more likely that this is another storage, and what the index tells stays.
 func (l *Library) Repair(ctx context.Context, id string, deep bool) (fixed []Problem, err error) {
 	const op = "repair"
 	l.mu.Lock()
@@ -238,6 +247,9 @@ func (l *Library) Repair(ctx context.Context, id string, deep bool) (fixed []Pro
 	report, err := l.Verify(ctx, id, deep)
 	if err != nil || len(report.Problems) == 0 {
 		return nil, err
+	}
+	if report.nothingThere() {
+		return nil, fault.New(fault.NotFound, op, id, "none of its segments is in the storage", "See whether this is the folder or the bucket that it was recorded into; delete it if they are lost")
 	}
 	d, _, damaged, err := l.read(id)
 	if err != nil {
@@ -290,4 +302,26 @@ func (l *Library) Repair(ctx context.Context, id string, deep bool) (fixed []Pro
 		}
 	}
 	return fixed, err
+}
+
+// nothingThere reports whether all segments are missing, if there should be any, and nothing is
+// stored that may be one.
+func (r *Report) nothingThere() bool {
+	missing, all := 0, 0
+	for _, p := range r.Problems {
+		if p.Kind == Stray {
+			return false
+		}
+		if p.Kind == Missing && p.sequence >= 0 {
+			missing++
+		}
+	}
+	for _, rendition := range r.Renditions {
+		for i := range rendition.Segments {
+			if !rendition.Segments[i].Gap {
+				all++
+			}
+		}
+	}
+	return all > 0 && missing == all
 }

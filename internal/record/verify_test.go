@@ -1,9 +1,11 @@
 package record
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"onair/internal/fault"
@@ -156,4 +158,67 @@ func TestReadFolder(t *testing.T) {
 	if _, err := ReadFolder(dir + "/none"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("no folder: %v", err)
 	}
+}
+
+// A segment is stored before it is in the index: nothing is wrong where that is so while the
+// asset is being recorded.
+func TestLookWhileASegmentIsStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		d := newFakeDisk()
+		l, _ := library(t, d)
+		done := r.record(l)
+		r.write(9 * time.Second)
+		other, _ := library(t, d)
+		if err := other.Look(); err != nil {
+			t.Fatal(err)
+		}
+		s, err := other.Peek(assetID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := assetID + "/" + s.Renditions[0].Name + "/s0.99.m4s"
+		if err := l.storage.Put(t.Context(), stored, [][]byte{[]byte("a segment")}); err != nil {
+			t.Fatal(err)
+		}
+		report, err := other.Verify(t.Context(), assetID, true)
+		if err != nil || len(report.Problems) > 0 || report.State != Recording {
+			t.Errorf("%v, %v, %s", err, report.Problems, report.State)
+		}
+		r.end()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if report, err = other.Verify(t.Context(), assetID, true); err != nil || len(report.Problems) != 1 || report.Problems[0].Kind != Stray {
+			t.Errorf("of what is complete: %v, %v", err, report.Problems)
+		}
+	})
+}
+
+// Where nothing of an asset is in the storage, that may be another one: its index stays.
+func TestRepairInAnotherStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newFakeDisk()
+		l, s := recordedOn(t, d)
+		if err := l.CreateClip(t.Context(), clipID, edges(s)); err != nil {
+			t.Fatal(err)
+		}
+		there := map[string]*inode{}
+		for name, n := range d.now {
+			if strings.HasSuffix(name, ".m4s") || strings.HasSuffix(name, ".mp4") {
+				there[name] = n
+				delete(d.now, name)
+			}
+		}
+		for _, id := range []string{assetID, clipID} {
+			if _, err := l.Repair(t.Context(), id, false); !fault.Is(err, fault.NotFound) {
+				t.Errorf("%s: %v", id, err)
+			}
+		}
+		maps.Copy(d.now, there)
+		for _, id := range []string{assetID, clipID} {
+			if report, err := l.Verify(t.Context(), id, true); err != nil || len(report.Problems) > 0 || report.State != Ready {
+				t.Errorf("%s in its own storage: %v, %v", id, err, report.Problems)
+			}
+		}
+	})
 }
