@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"sync"
 
 	"onair/internal/fault"
 	"onair/internal/media"
@@ -36,51 +37,75 @@ type builder struct{ lib FileLibrary }
 // place is where a segment of a file lies.
 type place struct{ asset, rendition, name string }
 
-// build computes a file. cost is about how much memory it takes, in bytes.
+// share is what a file has of a rendition.
+type share struct {
+	track  mp4file.Track
+	places []place // of the segments
+	cost   int64
+	err    error
+}
+
+// build computes a file. cost is about how much memory it takes, in bytes. Its tracks are read
+// at the same time, as somebody waits for them.
 func (f builder) build(ctx context.Context, s *record.Snapshot, chosen []*record.Rendition) (file *mp4file.File, cost int64, err error) {
-	tracks := make([]mp4file.Track, 0, len(chosen))
-	places := make([][]place, len(chosen)) // of the segments of each
+	parts := make([]share, len(chosen))
+	var all sync.WaitGroup
 	for i, r := range chosen {
-		t := mp4file.Track{Name: r.Name}
-		t.Segments, places[i] = make([]mp4file.Segment, 0, len(r.Segments)), make([]place, 0, len(r.Segments))
-		read := map[*record.Rendition]*tables{}
-		for item := range content(s, r) {
-			list, ok := read[item.of]
-			if !ok {
-				all, err := f.lib.Tables(ctx, s.ID, item.of.Name)
-				if err != nil {
-					return nil, 0, err
-				}
-				list = &tables{all}
-				read[item.of] = list
-			}
-			table := list.of(item.Sequence)
-			if table == nil {
-				continue
-			}
-			init := item.init()
-			if init == nil {
-				return nil, 0, fault.New(fault.Internal, "download", item.Name, "the index names no initialization section of a segment", "")
-			}
-			if t.Track == nil {
-				t.Track = init.Track
-			}
-			t.Segments = append(t.Segments, mp4file.Segment{Table: mp4file.Table(table.Data), BaseTime: table.BaseTime, Size: table.Size, Track: init.Track})
-			places[i] = append(places[i], place{holder(s, &item.Segment), item.of.Name, item.Name})
-			// A sample has 2 to 4 bytes of a table and up to 20 in the head.
-			const headOfTable, eachSegment = 8, 160
-			cost += headOfTable*int64(len(table.Data)) + eachSegment
+		all.Go(func() { parts[i] = f.share(ctx, s, r) })
+	}
+	all.Wait()
+	tracks := make([]mp4file.Track, len(parts))
+	for i := range parts {
+		if parts[i].err != nil {
+			return nil, 0, parts[i].err
 		}
-		if t.Track == nil {
-			t.Track = r.Inits[0].Track // a rendition of gaps, which the file leaves out
-		}
-		tracks = append(tracks, t)
+		tracks[i] = parts[i].track
+		cost += parts[i].cost
 	}
 	file, err = mp4file.New(tracks, func(ctx context.Context, track, segment int, offset, length int64) (io.ReadCloser, error) {
-		p := &places[track][segment]
+		p := &parts[track].places[segment]
 		return f.lib.Open(ctx, p.asset, p.rendition, p.name, offset, length)
 	})
 	return file, cost, err
+}
+
+// share reads what a file has of a rendition.
+func (f builder) share(ctx context.Context, s *record.Snapshot, r *record.Rendition) (p share) {
+	t := &p.track
+	t.Name = r.Name
+	t.Segments, p.places = make([]mp4file.Segment, 0, len(r.Segments)), make([]place, 0, len(r.Segments))
+	read := map[*record.Rendition]*tables{}
+	for item := range content(s, r) {
+		list, ok := read[item.of]
+		if !ok {
+			all, err := f.lib.Tables(ctx, s.ID, item.of.Name)
+			if err != nil {
+				return share{err: err}
+			}
+			list = &tables{all}
+			read[item.of] = list
+		}
+		table := list.of(item.Sequence)
+		if table == nil {
+			continue
+		}
+		init := item.init()
+		if init == nil {
+			return share{err: fault.New(fault.Internal, "download", item.Name, "the index names no initialization section of a segment", "")}
+		}
+		if t.Track == nil {
+			t.Track = init.Track
+		}
+		t.Segments = append(t.Segments, mp4file.Segment{Table: mp4file.Table(table.Data), BaseTime: table.BaseTime, Size: table.Size, Track: init.Track})
+		p.places = append(p.places, place{holder(s, &item.Segment), item.of.Name, item.Name})
+		// A sample has 2 to 4 bytes of a table and up to 20 in the head.
+		const headOfTable, eachSegment = 8, 160
+		p.cost += headOfTable*int64(len(table.Data)) + eachSegment
+	}
+	if t.Track == nil {
+		t.Track = r.Inits[0].Track // a rendition of gaps, which the file leaves out
+	}
+	return p
 }
 
 // content is what a file has of a rendition: what its playlist lists, of pictures the
