@@ -64,6 +64,8 @@ func TestPartsOfRecordingsAreElsewhere(t *testing.T) {
 		{"/hls/pb/0123456789abcdef/v0/iframes.m3u8", "until=12", true},
 		{"/hls/pb/0123456789abcdef/v0/s.m4s", "start=-30", false},
 		{"/hls/pb/index.m3u8", "", false},
+		{"/hls/pb/index.m3u8", "from=a-newsletter&to=you", false}, // where somebody comes from
+		{"/hls/pb/0123456789abcdef/v0/index.m3u8", "start=1&end=2", false},
 		{"/hls/pb/index.m3u8", "restart=1&x=start=2", false},
 		{"/hls/pb/0123456789abcdef/v0/index.m3u8", "_HLS_msn=5&_HLS_part=2", false},
 	} {

@@ -16,6 +16,11 @@ type target struct {
 	file      string
 }
 
+// media reports whether a path names no playlist.
+func (t target) media() bool {
+	return t.session != "" && t.file != playlistName && t.file != framesName
+}
+
 const (
 	prefix       = "/hls/"
 	playlistName = m3u8.IndexName
@@ -47,7 +52,7 @@ func parsePath(path string) (t target, ok bool) {
 // what is live, which another handler has: start and end are in the query of the playlist of
 // playlists, from, to and until in those of the playlists that it lists. It allocates nothing.
 func clipped(t target, query string) bool {
-	if t.session != "" && t.file != playlistName && t.file != framesName {
+	if t.media() {
 		return false
 	}
 	for query != "" {
@@ -55,8 +60,14 @@ func clipped(t target, query string) bool {
 		pair, query, _ = strings.Cut(query, "&")
 		name, _, _ := strings.Cut(pair, "=")
 		switch name {
-		case "start", "end", "from", "to", "until":
-			return true
+		case "start", "end":
+			if t.session == "" {
+				return true
+			}
+		case "from", "to", "until":
+			if t.session != "" {
+				return true
+			}
 		}
 	}
 	return false
