@@ -99,6 +99,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	manifests := dash.NewHandler(cfg.DASH, n.pack, directory{gate}, n.transcode, crowds, n.log, reg)
 	viewers.SetOthers(replay.NewHandler(cfg.Replay, recordings{n.library}, n.assetOf, n.log, reg))
 	viewers.SetPast(replay.NewPast(cfg.Replay, recordings{n.library}, n.broadcasts.replays.active, reg))
+	viewers.SetRecorded(n.broadcasts.replays.recorded)
 	manifests.SetOthers(replay.NewDASH(cfg.Replay, recordings{n.library}, n.assetOf, n.log, reg))
 	pictures := images.NewHandler(cfg.Images, n.pack, gate, n.tools, n.log, reg)
 	pictures.SetRecordings(recordings{n.library}, n.assetOf, n.broadcasts.replays.active)

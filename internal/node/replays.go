@@ -16,12 +16,18 @@ type replays struct {
 	store *store.Store
 
 	mu sync.RWMutex
-	of map[string]replayed // by live stream, of those recorded since the start
+	// of has, by live stream, those recorded since the start and those that were asked for.
+	of      map[string]replayed
+	changes int // of what is recorded: what was looked up before one may be outdated
 }
+
+// maxReplayed is how many live streams there may be of which it is remembered what was looked
+// up. Of more it is looked up each time.
+const maxReplayed = 10_000
 
 // replayed is what a live stream is being recorded as, or was last.
 type replayed struct {
-	asset string
+	asset string        // empty: there is none
 	dvr   time.Duration // as store.LiveStream.DVR
 }
 
@@ -33,6 +39,7 @@ func (r *replays) set(streamID, asset string, dvr time.Duration) {
 		r.of = map[string]replayed{}
 	}
 	r.of[streamID] = replayed{asset, dvr}
+	r.changes++
 }
 
 // unset says that a broadcast of a live stream is not being recorded.
@@ -40,12 +47,14 @@ func (r *replays) unset(streamID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.of, streamID)
+	r.changes++
 }
 
 // forget says that an asset is deleted.
 func (r *replays) forget(asset string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.changes++
 	for stream, is := range r.of {
 		if is.asset == asset {
 			delete(r.of, stream)
@@ -65,18 +74,41 @@ func (r *replays) active(streamID string) (asset string, window time.Duration, o
 func (r *replays) last(ctx context.Context, streamID string) (string, error) {
 	r.mu.RLock()
 	is, ok := r.of[streamID]
+	changes := r.changes
 	r.mu.RUnlock()
-	if ok {
-		return is.asset, nil
+	if !ok {
+		of, err := r.store.StreamAssets(ctx, streamID)
+		if err != nil {
+			return "", err
+		}
+		if recent := of[streamID].Recent; len(recent) > 0 {
+			is.asset = recent[0]
+		}
+		r.remember(streamID, is, changes)
 	}
-	of, err := r.store.StreamAssets(ctx, streamID)
-	if err != nil {
-		return "", err
+	if is.asset == "" {
+		return "", fault.New(fault.NotFound, "watch", streamID, "nothing of the live stream is recorded", "Set record to true before it goes live.")
 	}
-	if recent := of[streamID].Recent; len(recent) > 0 {
-		return recent[0], nil
+	return is.asset, nil
+}
+
+// remember keeps what was looked up, unless something changed since.
+func (r *replays) remember(streamID string, is replayed, changes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changes != changes || len(r.of) >= maxReplayed {
+		return
 	}
-	return "", fault.New(fault.NotFound, "watch", streamID, "nothing of the live stream is recorded", "Set record to true before it goes live.")
+	if r.of == nil {
+		r.of = map[string]replayed{}
+	}
+	r.of[streamID] = is
+}
+
+// recorded tells whether there is a recording of a live stream.
+func (r *replays) recorded(ctx context.Context, streamID string) bool {
+	_, err := r.last(ctx, streamID)
+	return err == nil
 }
 
 // assetOf implements replay.Directory: of a live stream's playback id it is the recording of

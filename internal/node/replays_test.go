@@ -87,3 +87,30 @@ func TestReplayedIsNoClip(t *testing.T) {
 	}
 	r.wantLast(t, stream, ids[0])
 }
+
+// TestReplayedIsLookedUpOnce asks for what was recorded by an earlier server, and for what was
+// not recorded, until something changes.
+func TestReplayedIsLookedUpOnce(t *testing.T) {
+	r, stream, ids := recorded(t, 1)
+	r.wantLast(t, stream, ids[0])
+	if _, err := r.store.CreateAsset(t.Context(), stream); err != nil { // behind its back
+		t.Fatal(err)
+	}
+	r.wantLast(t, stream, ids[0])
+	if _, _, ok := r.active(stream); ok || !r.recorded(t.Context(), stream) {
+		t.Error("it is not as it was recorded: without a past")
+	}
+	r.set(stream, "as_next", 0)
+	r.wantLast(t, stream, "as_next")
+
+	r, stream, _ = recorded(t, 0)
+	r.wantLast(t, stream, "")
+	changes := r.changes
+	r.set(stream, "as_first", 0)
+	r.unset(stream)
+	r.remember(stream, replayed{asset: "as_outdated"}, changes)
+	r.wantLast(t, stream, "")
+	if r.recorded(t.Context(), stream) {
+		t.Error("nothing is recorded")
+	}
+}

@@ -47,8 +47,9 @@ type Handler struct {
 	packer   *pack.Packer
 	dir      Directory
 	ladder   Ladder
-	pictures Pictures // nil: none
-	past     Past     // nil: none
+	pictures Pictures                                        // nil: none
+	past     Past                                            // nil: none
+	recorded func(ctx context.Context, streamID string) bool // nil: none is
 	others   http.Handler
 	viewers  *audience.Audience
 	log      *slog.Logger
@@ -137,7 +138,7 @@ func (h *Handler) find(ctx context.Context, req Request, a *Answer) bool {
 	}
 	s, ok := h.packer.Stream(id)
 	if !ok {
-		return h.gone(a, id, t)
+		return h.gone(ctx, a, id, t)
 	}
 	switch {
 	case t.session == "":
@@ -324,7 +325,7 @@ func (h *Handler) await(ctx context.Context, a *Answer, s *pack.Stream, r *pack.
 func (h *Handler) resource(ctx context.Context, req Request, a *Answer, s *pack.Stream, t target) bool {
 	rend, ok := s.Rendition(t.rendition)
 	if !ok {
-		return h.missing(a, s)
+		return h.missing(ctx, a, s)
 	}
 	if rend.Derived() {
 		_ = h.ladder.Want(s.Name(), rend.Name()) // what is there is served, whoever refuses more
@@ -338,7 +339,7 @@ func (h *Handler) resource(ctx context.Context, req Request, a *Answer, s *pack.
 		}
 	}
 	if blob == nil {
-		return h.missing(a, s)
+		return h.missing(ctx, a, s)
 	}
 	mime := typeVideo
 	if rend.Kind() == media.Audio {

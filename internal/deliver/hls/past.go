@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"context"
 	"strconv"
 	"time"
 
@@ -21,6 +22,19 @@ type Past interface {
 
 // SetPast has playlists list the past of streams. It is called before the first request.
 func (h *Handler) SetPast(p Past) { h.past = p }
+
+// SetRecorded says of which streams the others (SetOthers) have media, which the playlists of
+// parts list at the paths of what is live, though the stream's own list no past. It is called
+// before the first request; recorded is called for media that pack does not have, and must be
+// quick.
+func (h *Handler) SetRecorded(recorded func(ctx context.Context, streamID string) bool) {
+	h.recorded = recorded
+}
+
+// kept tells whether the others have media of a stream.
+func (h *Handler) kept(ctx context.Context, streamID string) bool {
+	return h.past != nil && h.past.Has(streamID) || h.recorded != nil && h.recorded(ctx, streamID)
+}
 
 // pastOf returns what the playlist of a snapshot lists before it; nil if it is to be short.
 func (h *Handler) pastOf(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot) *m3u8.Past {
@@ -58,9 +72,9 @@ func (v *view) withPast(s *pack.Stream, r *pack.Rendition, snap *pack.Snapshot, 
 }
 
 // gone answers for a stream of which pack has nothing. Who watches it with its past goes on
-// with that.
-func (h *Handler) gone(a *Answer, streamID string, t target) bool {
-	if t.session != "" && h.past != nil && h.past.Has(streamID) {
+// with that, and who watches a part of it with its media.
+func (h *Handler) gone(ctx context.Context, a *Answer, streamID string, t target) bool {
+	if t.session != "" && h.past != nil && h.past.Has(streamID) || t.media() && h.kept(ctx, streamID) {
 		a.Elsewhere = true
 		return true
 	}
@@ -68,8 +82,8 @@ func (h *Handler) gone(a *Answer, streamID string, t target) bool {
 }
 
 // missing answers for media that pack does not have, or no longer.
-func (h *Handler) missing(a *Answer, s *pack.Stream) bool {
-	if h.past != nil && h.past.Has(s.Name()) {
+func (h *Handler) missing(ctx context.Context, a *Answer, s *pack.Stream) bool {
+	if h.kept(ctx, s.Name()) {
 		a.Elsewhere = true
 		return true
 	}

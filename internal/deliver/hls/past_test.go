@@ -3,6 +3,7 @@ package hls
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -234,10 +235,24 @@ func TestPastIsServedElsewhere(t *testing.T) {
 		codes("on the air", http.StatusTeapot)
 		past.off = true
 		codes("without a past", http.StatusNotFound)
+		is := false
+		r.handler.SetRecorded(func(_ context.Context, id string) bool { return is && id == streamID })
+		codes("not recorded", http.StatusNotFound)
+		is = true
+		codes("recorded: a part of it", http.StatusTeapot)
+		if w := r.get(child + "v0/index.m3u8"); w.Code != http.StatusOK {
+			t.Errorf("its own playlist: %d", w.Code)
+		}
 		past.off = false
 		r.end()
 		time.Sleep(time.Hour) // the bubble's
 		codes("long after", http.StatusTeapot, child+"v0/index.m3u8")
+		past.off = true
+		codes("a part, long after", http.StatusTeapot)
+		if w := r.get(child + "v0/index.m3u8"); w.Code != http.StatusNotFound {
+			t.Errorf("its own playlist, long after: %d", w.Code)
+		}
+		is, past.off = false, false
 		if w := r.get("/hls/" + playbackID + "/index.m3u8"); w.Code != http.StatusNotFound || !bytes.Contains(w.Body.Bytes(), []byte("not live")) {
 			t.Errorf("who comes then: %d %s", w.Code, w.Body)
 		}
