@@ -158,6 +158,7 @@ func (s *server) assets(st stream) []asset {
 // listed is missing, and at most a second of the end is lost; nor more of a broadcast that was
 // killed within its first segment, from where pack begins.
 func TestRecordingOutlivesKills(t *testing.T) {
+	beside(t)
 	const labs, kills = 3, 20
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
