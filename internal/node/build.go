@@ -178,7 +178,7 @@ func (n *Node) buildRecording(ctx context.Context, cfg Config, reg prometheus.Re
 		storage = n.spool
 	}
 	n.library = record.New(cfg.Record, storage, storage, n.bus, n.log, reg)
-	n.broadcasts = &broadcasts{n.store, n.library, n.pack, n.hub, n.log, &replays{store: n.store}}
+	n.broadcasts = &broadcasts{store: n.store, library: n.library, pack: n.pack, hub: n.hub, log: n.log, replays: &replays{store: n.store}}
 	n.clips = clip.New(cfg.Clip, n.library, n.tools, n.broadcasts.clipped, n.bus, n.log, reg)
 	return n.library.Load(ctx)
 }

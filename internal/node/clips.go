@@ -45,15 +45,11 @@ func (c clips) Make(_ context.Context, what api.Clip) error {
 	return c.maker.Submit(clip.Request{ID: what.ID, Asset: what.Of, Start: what.Start, End: what.End})
 }
 
-// clippedTime is how long the database may take to be told of a clip. What it is not told is
-// seen to at the next start.
-const clippedTime = 2 * time.Second
-
 // clipped writes down what became of a clip; it is a clip.Done.
 func (b *broadcasts) clipped(ctx context.Context, r clip.Request, err error) {
-	// The server may be stopping; the database is closed after this.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clippedTime)
-	defer cancel()
+	if ctx.Err() != nil {
+		return // the server stops, and sees to it at the next start
+	}
 	if err != nil {
 		b.keep(ctx, r.ID, store.Recorded{Status: store.AssetErrored, Error: err.Error()})
 		return

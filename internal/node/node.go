@@ -139,12 +139,6 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.retention.Run(publishers) })
 	if n.spool != nil {
 		g.Go(func() error { return n.spool.Run(packagers) })
-		g.Go(func() error {
-			if err := n.bucket.Check(publishers); err != nil && publishers.Err() == nil {
-				n.log.Error("recordings wait in the data folder: the bucket does not answer as it should", "error", err)
-			}
-			return nil
-		})
 	}
 	connections := n.listener
 	if n.short != nil {

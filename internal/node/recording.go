@@ -25,6 +25,14 @@ type broadcasts struct {
 	hub     *hub.Hub
 	log     *slog.Logger
 	replays *replays
+	// late are the assets that settle could not write down, as the database was away.
+	late []late
+}
+
+// late is what is still to be written down of an asset.
+type late struct {
+	id string
+	is store.Recorded
 }
 
 // recordTime is how long a stop waits for the last segments of recordings to be stored. What
@@ -32,15 +40,18 @@ type broadcasts struct {
 const recordTime = time.Second
 
 // settle ends the recordings of an earlier server whose broadcasts do not go on. Call it once
-// the streams that do are restored.
+// the streams that do are restored. It does not wait for a database that is away, or whose disk
+// is full: what it is not told now, run tells it.
 func (b *broadcasts) settle(ctx context.Context) {
 	for _, id := range b.library.Unfinished() {
 		asset, ok := b.library.Asset(id)
 		if !ok {
 			continue
 		}
-		if _, live := b.hub.Stream(asset.Snapshot().StreamID); !live {
-			b.finish(ctx, id)
+		if _, live := b.hub.Stream(asset.Snapshot().StreamID); !live && b.finish(ctx, id) {
+			if asset, ok = b.library.Asset(id); ok {
+				b.settled(ctx, id, recordedOf(asset.Snapshot()))
+			}
 		}
 	}
 	// And those of which there is nothing: their folder was removed, or is another one now.
@@ -51,34 +62,46 @@ func (b *broadcasts) settle(ctx context.Context) {
 	for _, a := range page {
 		asset, ok := b.library.Asset(a.ID)
 		if ok && asset.Snapshot().State != record.Recording {
-			b.keepSnapshot(ctx, a.ID) // it ended while the database was away
+			b.settled(ctx, a.ID, recordedOf(asset.Snapshot())) // it ended while the database was away
 		}
 		if !ok {
 			why := "The server was killed, and what it had recorded is not in its folder."
 			if a.Clip.Of != "" {
 				why = "The server was stopped before the clip was made. Make it again."
 			}
-			b.keep(ctx, a.ID, store.Recorded{Status: store.AssetErrored, Error: why})
+			b.settled(ctx, a.ID, store.Recorded{Status: store.AssetErrored, Error: why})
 		}
+	}
+}
+
+// settled writes down what became of an asset of an earlier server, now or later.
+func (b *broadcasts) settled(ctx context.Context, id string, r store.Recorded) {
+	_, err := b.store.KeepRecorded(ctx, id, r)
+	switch {
+	case fault.Is(err, fault.Unavailable):
+		b.late = append(b.late, late{id, r})
+	case err != nil:
+		b.log.Error("what became of a recording is not written down", "asset", id, "error", err)
 	}
 }
 
 // maxUnsettled bounds the assets without a recording that a start looks at.
 const maxUnsettled = 1000
 
-// finish makes an asset of an earlier server ready, or drops it if there is nothing in it.
-func (b *broadcasts) finish(ctx context.Context, id string) {
+// finish ends an asset of an earlier server, or drops it if there is nothing in it. It reports
+// whether there is something that is to be written down.
+func (b *broadcasts) finish(ctx context.Context, id string) bool {
 	if err := b.library.Finish(ctx, id); err != nil {
 		b.log.Error("a recording that the server was killed in is not ended", "asset", id, "error", err)
-		return
+		return false
 	}
-	if _, ok := b.library.Asset(id); !ok {
-		if err := b.store.DropAsset(ctx, id); err != nil && !fault.Is(err, fault.NotFound) {
-			b.log.Error("a recording in which there is nothing is not dropped", "asset", id, "error", err)
-		}
-		return
+	if _, ok := b.library.Asset(id); ok {
+		return true
 	}
-	b.keepSnapshot(ctx, id)
+	if err := b.store.DropAsset(ctx, id); err != nil && !fault.Is(err, fault.NotFound) {
+		b.log.Error("a recording in which there is nothing is not dropped", "asset", id, "error", err)
+	}
+	return false
 }
 
 // run records until ctx ends or there are no more streams, and returns when all recordings
@@ -88,6 +111,11 @@ func (b *broadcasts) run(ctx context.Context) error {
 	recording, stop := context.WithCancel(context.WithoutCancel(ctx)) // the ends of streams come after ctx's
 	defer stop()
 	var wg sync.WaitGroup
+	wg.Go(func() {
+		for _, a := range b.late {
+			b.keep(recording, a.id, a.is)
+		}
+	})
 	for {
 		s, err := watcher.Next(ctx)
 		if err != nil {
@@ -150,8 +178,8 @@ func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
 // settleStream ends the recordings of an earlier server of a stream that goes on without them.
 func (b *broadcasts) settleStream(ctx context.Context, streamID string) {
 	for _, id := range b.library.Unfinished() {
-		if asset, ok := b.library.Asset(id); ok && asset.Snapshot().StreamID == streamID {
-			b.finish(ctx, id)
+		if asset, ok := b.library.Asset(id); ok && asset.Snapshot().StreamID == streamID && b.finish(ctx, id) {
+			b.keepSnapshot(ctx, id)
 		}
 	}
 }

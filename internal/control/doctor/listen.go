@@ -48,10 +48,12 @@ func (d *Doctor) follow(ctx context.Context, l *event.Listener) {
 			d.rendition(e)
 		case event.AssetErrored:
 			if !e.Clip {
-				d.recording(e.StreamID, stopped{at: at, code: e.Code, reason: clipped(e.Reason)})
+				d.stopped(e.StreamID, stopped{at: at, asset: e.AssetID, code: e.Code, reason: clipped(e.Reason)})
 			}
-		case event.AssetCreated, event.AssetResumed, event.AssetReady:
-			d.recording(e.(interface{ Stream() string }).Stream(), stopped{})
+		case event.AssetResumed:
+			d.recorded(e.StreamID, e.AssetID)
+		case event.AssetReady:
+			d.recorded(e.StreamID, e.AssetID)
 		case event.IngestRefused:
 			d.refused(e)
 		}

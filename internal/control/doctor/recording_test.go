@@ -15,7 +15,6 @@ func TestRecordingStopped(t *testing.T) {
 	failed := event.AssetErrored{StreamID: "ls_1", AssetID: "as_1", Code: "too_large", Reason: "The disk is full."}
 	for name, recovery := range map[string]event.Event{
 		"it goes on":   event.AssetResumed{StreamID: "ls_1", AssetID: "as_1"},
-		"another one":  event.AssetCreated{StreamID: "ls_1", AssetID: "as_2"},
 		"it is over":   event.AssetReady{StreamID: "ls_1", AssetID: "as_1"},
 		"idle is said": event.StreamIdle{StreamID: "ls_1"},
 	} {
@@ -34,6 +33,11 @@ func TestRecordingStopped(t *testing.T) {
 				if f := p.finding("recording_stopped"); f.Severity != Critical || !strings.Contains(f.Title, "2 s ago: The disk is full") {
 					t.Errorf("found %+v", f)
 				}
+				p.bus.Publish(event.AssetCreated{StreamID: "ls_1", AssetID: "as_9"}) // a clip
+				p.bus.Publish(event.AssetReady{StreamID: "ls_1", AssetID: "as_9"})
+				synctest.Wait()
+				p.send(2 * time.Second)
+				p.has("recording_stopped")
 				p.bus.Publish(recovery)
 				synctest.Wait()
 				p.send(2 * time.Second)

@@ -7,16 +7,27 @@ import (
 // stopped is why and since when a broadcast is not recorded that should be; its zero value
 // says that it is, or need not be.
 type stopped struct {
-	at           time.Time
-	code, reason string
+	at                  time.Time
+	asset, code, reason string
 }
 
-// recording takes note of whether a broadcast is recorded.
-func (d *Doctor) recording(streamID string, now stopped) {
+// stopped takes note that a broadcast is not recorded.
+func (d *Doctor) stopped(streamID string, why stopped) {
 	if s := d.find(streamID); s != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.stopped = now
+		s.stopped = why
+	}
+}
+
+// recorded takes note that an asset goes on, or is complete: clips have events, too.
+func (d *Doctor) recorded(streamID, asset string) {
+	if s := d.find(streamID); s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.stopped.asset == asset {
+			s.stopped = stopped{}
+		}
 	}
 }
 
