@@ -69,12 +69,13 @@ func (h *manifests) manifest(a *answer, s *record.Snapshot, t mpd.Target) {
 		a.problem(http.StatusBadRequest, fault.Invalid, "from, to and until of a manifest are numbers that the way to it gives. Ask for manifest.mpd without them, with start and end.")
 		return
 	}
+	form := p.form(s)
 	s = p.of(s)
 	if paceOf(s) == nil {
 		empty(a, s)
 		return
 	}
-	h.text(a, s, key{s.ID, "", t.File + p.query()}, kindManifest, typeManifest, func() ([]byte, error) {
+	h.text(a, s, key{s.ID, "", t.File + form}, kindManifest, typeManifest, func() ([]byte, error) {
 		now := present(s)
 		now.Rebased = t.File == mpd.ReplayName
 		return now.Render()

@@ -70,7 +70,7 @@ func clock(text string) (d time.Duration, ok bool) {
 		if err != nil || dot && (!last || decimals == "" || len(decimals) > 9) || i > 0 && n > 59 {
 			return 0, false
 		}
-		d = d*60 + time.Duration(n)*time.Second
+		d = min(d, longest)*60 + time.Duration(n)*time.Second // longest is enough to be refused
 		if dot {
 			n, err := strconv.ParseUint(decimals+strings.Repeat("0", 9-len(decimals)), 10, 63)
 			if err != nil {

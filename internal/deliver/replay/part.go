@@ -164,6 +164,27 @@ func (p part) of(s *record.Snapshot) *record.Snapshot {
 	return &out
 }
 
+// form tells apart the texts that are made of parts of an asset, in few ways: what lies before
+// its beginning or behind what it has is of no account.
+func (p part) form(s *record.Snapshot) string {
+	first, last := int64(math.MaxInt64), int64(0)
+	for _, r := range s.Renditions {
+		if n := len(r.Segments); n > 0 {
+			first, last = min(first, r.Segments[0].Sequence), max(last, r.Segments[n-1].Sequence)
+		}
+	}
+	if p.from <= first {
+		p.from = 0
+	}
+	if pace := paceOf(s); p.until != 0 && pace != nil {
+		p.to = reaching(pace.Segments, time.UnixMilli(p.until))
+	}
+	if p.to >= last {
+		p.to = 0
+	}
+	return part{from: p.from, to: p.to}.query()
+}
+
 // within returns the segments with numbers from one to another.
 func within(list []record.Segment, from, to int64) []record.Segment {
 	if len(list) == 0 {

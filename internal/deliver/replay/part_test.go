@@ -61,6 +61,7 @@ func TestMoments(t *testing.T) {
 		"": "neither", "x": "neither", "1e3": "neither", "--1": "neither", "1:2:3:4": "neither", "1:60": "neither", "-": "neither",
 		"1.": "neither", "1.5:00": "neither", ".5": "neither", "+1": "neither", "1,5": "neither", "99999999999999999999": "neither",
 		"1.0000000001": "neither", "1:-1": "neither",
+		"153722868:00": "no recording is that long", "-307445735:00": "no recording is that long", "8589934591:59:59": "no recording is that long",
 		"1772366405": "Unix time begins with @", "@": "after @", "@1:00": "after @", "@x": "after @",
 		"2026-03-01T12:00:05": "RFC 3339", "T": "RFC 3339", strings.Repeat("T", 1000): "RFC 3339",
 	} {
@@ -258,5 +259,33 @@ func TestHolesThatMayStillBeFilled(t *testing.T) {
 	own := strings.Count(before, "\ns1a2b3c.480p")
 	if other := strings.Count(before, "\n../v0/s1a2b3c"); own != 15+7 || other != 5+30 {
 		t.Errorf("%d are its own, %d the source's:\n%s", own, other, before)
+	}
+}
+
+// TestPartsThatAreAlikeAreMadeOnce asks for all of an asset in many ways.
+func TestPartsThatAreAlikeAreMadeOnce(t *testing.T) {
+	for _, state := range []record.State{record.Ready, record.Recording} {
+		s := twoTracks(state, 10)
+		r := newRig(t, s)
+		want := map[string]struct{}{}
+		for i := range 20 {
+			query := part{from: firstNumber - int64(i), to: firstNumber + 9 + int64(i)}.query()
+			if i > 10 {
+				query = part{from: firstNumber - int64(i), until: began.Add(time.Hour).UnixMilli() + int64(i)}.query()
+			}
+			w := r.get(child + "v0/index.m3u8" + query)
+			if w.Code != 200 || len(listed.FindAllString(w.Body.String(), -1)) != 10 {
+				t.Fatalf("%s: %d %s", query, w.Code, w.Body)
+			}
+			want[w.Body.String()] = struct{}{}
+		}
+		if len(r.h.cache.entries) != 1 {
+			t.Errorf("%s: %d texts are kept of %d", state, len(r.h.cache.entries), len(want))
+		}
+		r.get(child + "v0/index.m3u8" + part{from: firstNumber + 1}.query())
+		r.get(child + "v0/index.m3u8" + part{from: firstNumber, to: firstNumber + 8}.query())
+		if len(r.h.cache.entries) != 3 {
+			t.Errorf("%s: others are %d", state, len(r.h.cache.entries))
+		}
 	}
 }

@@ -96,8 +96,9 @@ func (h *Handler) multivariant(a *answer, s *record.Snapshot) {
 		a.refuse(err)
 		return
 	}
+	form := p.form(s)
 	s = p.of(s)
-	v, _ := h.cache.get(key{s.ID, "", "contents" + p.query()}, stampOf(s), func() (any, int64, error) {
+	v, _ := h.cache.get(key{s.ID, "", "contents" + form}, stampOf(s), func() (any, int64, error) {
 		c := contentsOf(s)
 		const each = 128 // bytes of a rendition
 		return c, int64(len(c.list)) * each, nil
@@ -126,6 +127,7 @@ func (h *Handler) playlist(a *answer, s *record.Snapshot, t target, render func(
 		a.problem(http.StatusBadRequest, fault.Invalid, "from, to and until of a playlist are numbers that the playlist of playlists gives. Ask that one, with start and end.")
 		return
 	}
+	form := p.form(s)
 	s = p.of(s)
 	r, _ := s.Rendition(t.rendition)
 	l := lineupOf(s, r)
@@ -133,7 +135,7 @@ func (h *Handler) playlist(a *answer, s *record.Snapshot, t target, render func(
 		empty(a, s)
 		return
 	}
-	h.text(a, s, key{s.ID, r.Name, t.file + p.query()}, kindPlaylist, typePlaylist, func() ([]byte, error) {
+	h.text(a, s, key{s.ID, r.Name, t.file + form}, kindPlaylist, typePlaylist, func() ([]byte, error) {
 		const each = 48 // bytes of a segment in a playlist
 		return render(make([]byte, 0, 1024+each*l.len()), s, &l), nil
 	})
