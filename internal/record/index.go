@@ -119,7 +119,7 @@ const (
 func appendEntry(b []byte, e *entry, data []byte) []byte {
 	var meta []byte
 	if e.Segment != nil {
-		meta = appendSegment(nil, e.R, e.Segment)
+		meta = marshalSegment(e.R, e.Segment)
 	} else {
 		var err error
 		if meta, err = json.Marshal(e); err != nil {

@@ -272,7 +272,7 @@ func TestSegmentEntries(t *testing.T) {
 		t.Errorf("%d entries, whole up to %d of %d, %d lost: %v", i, good, len(b), lost, err)
 	}
 	// What is too short, too long or has other flags is none, whatever its checksum.
-	whole := appendSegment(nil, "v0", &full)
+	whole := marshalSegment("v0", &full)
 	for _, meta := range append([][]byte{append(whole[:len(whole):len(whole)], 0), {segmentMeta, 8}}, cuts(whole)...) {
 		if r, ok := new(segmentEntry).parse(meta, &names{}); ok {
 			t.Errorf("%q is one of %s", meta, r)
@@ -291,7 +291,7 @@ func cuts(b []byte) (out [][]byte) {
 // FuzzSegmentEntry: whatever is read as a segment's entry is what would be written of it.
 func FuzzSegmentEntry(f *testing.F) {
 	start := time.Date(2026, 3, 1, 12, 0, 0, 5, time.UTC)
-	f.Add(appendSegment(nil, "v0", &segmentEntry{Sequence: 7, Name: "s.7.m4s", Init: "i.0.mp4", Start: start, Duration: time.Second, Base: -1, Ticks: 90000, Size: 5, Asset: "a"}))
+	f.Add(marshalSegment("v0", &segmentEntry{Sequence: 7, Name: "s.7.m4s", Init: "i.0.mp4", Start: start, Duration: time.Second, Base: -1, Ticks: 90000, Size: 5, Asset: "a"}))
 	f.Add([]byte("s\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var e, again segmentEntry
@@ -300,7 +300,7 @@ func FuzzSegmentEntry(f *testing.F) {
 		if !ok {
 			return
 		}
-		if s, ok := again.parse(appendSegment(nil, r, &e), &seen); !ok || s != r || again != e {
+		if s, ok := again.parse(marshalSegment(r, &e), &seen); !ok || s != r || again != e {
 			t.Fatalf("of %s %+v became %s %+v", r, e, s, again)
 		}
 	})

@@ -19,8 +19,8 @@ const (
 	flagGap
 )
 
-// appendSegment appends the entry of a segment of rendition r to b.
-func appendSegment(b []byte, r string, e *segmentEntry) []byte {
+// marshalSegment returns the entry of a segment of rendition r.
+func marshalSegment(r string, e *segmentEntry) []byte {
 	var flags byte
 	if e.Discontinuity {
 		flags |= flagDiscontinuity
@@ -31,7 +31,7 @@ func appendSegment(b []byte, r string, e *segmentEntry) []byte {
 	if e.Gap {
 		flags |= flagGap
 	}
-	b = append(b, segmentMeta, flags)
+	b := []byte{segmentMeta, flags}
 	for _, v := range [...]int64{
 		e.Sequence, e.Start.Unix(), int64(e.Start.Nanosecond()), int64(e.Duration), e.Base, e.Ticks, e.Offset, e.Size, e.KeySize,
 	} {

@@ -18,6 +18,8 @@ import (
 const (
 	// openEvery is the least time between two syncs of an asset's journal of parts.
 	openEvery = 200 * time.Millisecond
+	// openGather is how long after a part others are waited for.
+	openGather = 20 * time.Millisecond
 	// openTurn is from what size on one file is taken over into the other.
 	openTurn = 1 << 20
 	// maxOpen bounds what is waiting to be stored and is in the journal of parts: above it
@@ -61,7 +63,7 @@ type mark struct {
 func (w *writer) keepOpen(ctx context.Context, s *pack.Stream) {
 	o := &openLog{w: w, at: w.openNext, other: w.openOther, marks: map[string]*mark{}}
 	defer o.close()
-	for ctx.Err() == nil {
+	for gather(ctx); ctx.Err() == nil; gather(ctx) {
 		wait := []<-chan struct{}{ctx.Done(), s.Changed()}
 		for _, r := range s.AllRenditions() {
 			wait = append(wait, r.Snapshot().Next())
@@ -80,6 +82,15 @@ func (w *writer) keepOpen(ctx context.Context, s *pack.Stream) {
 		case <-time.After(rest):
 			waitAny(wait)
 		}
+	}
+}
+
+// gather waits until the parts of the other renditions are there, too, so that one sync is for
+// all of them, and none is a turn behind.
+func gather(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(openGather):
 	}
 }
 
