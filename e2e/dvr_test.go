@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -131,11 +132,16 @@ func TestGoingBackInALiveStream(t *testing.T) {
 	s.assetOf(st, 90*time.Second, func(a asset) bool { return a.Status == "recording" && a.Duration >= 50 })
 	b := scrub(t, s.hlsURL(st), "--over", "yes")
 	live := b.next("live")
-	right(t, 20, 120*time.Millisecond, live["join"], live["start"], live["middle"], live["start again"], live["edge"], live["on"])
+	right(t, 20, 250*time.Millisecond, live["join"], live["start"], live["middle"], live["start again"], live["edge"], live["on"])
 	if at := time.UnixMilli(int64(live["start"].Clock)); at.Sub(begun) > 10*time.Second {
 		t.Errorf("the beginning that is shown is %v after the stream began", at.Sub(begun))
 	}
-	if on := live["on"]; on.DelayMs == nil || *on.DelayMs > 3000 {
+	// Often it is 2 s. But where hls.js 1.7.4 has loaded the sound's last segment as a whole, it
+	// asks for no more until the parts of that are listed no longer: three target durations of
+	// 3 s (docs/players.md).
+	const limit = 3000 + 9000
+	t.Logf("back at the live edge it is %v ms late", *cmp.Or(live["on"].DelayMs, new(float64)))
+	if on := live["on"]; on.DelayMs == nil || *on.DelayMs > limit {
 		t.Errorf("back at the live edge it is late: %+v", on)
 	}
 	p.stop()
@@ -154,7 +160,7 @@ func TestGoingBackInALiveStream(t *testing.T) {
 	}
 	b.tell()
 	after := b.next("after")
-	right(t, 20, 120*time.Millisecond, live["join"], after["a quarter"], after["three quarters"], after["start"])
+	right(t, 20, 250*time.Millisecond, live["join"], after["a quarter"], after["three quarters"], after["start"])
 	if _, ok := after["plays to its end"]; !ok {
 		t.Error("it does not play to its end")
 	}
