@@ -132,7 +132,7 @@ func TestGoingBackInALiveStream(t *testing.T) {
 	s.assetOf(st, 90*time.Second, func(a asset) bool { return a.Status == "recording" && a.Duration >= 50 })
 	b := scrub(t, s.hlsURL(st), "--over", "yes")
 	live := b.next("live")
-	right(t, 20, 250*time.Millisecond, live["join"], live["start"], live["middle"], live["start again"], live["edge"], live["on"])
+	right(t, 20, 700*time.Millisecond, live["join"], live["start"], live["middle"], live["start again"], live["edge"], live["on"])
 	if at := time.UnixMilli(int64(live["start"].Clock)); at.Sub(begun) > 10*time.Second {
 		t.Errorf("the beginning that is shown is %v after the stream began", at.Sub(begun))
 	}
@@ -160,7 +160,7 @@ func TestGoingBackInALiveStream(t *testing.T) {
 	}
 	b.tell()
 	after := b.next("after")
-	right(t, 20, 250*time.Millisecond, live["join"], after["a quarter"], after["three quarters"], after["start"])
+	right(t, 20, 700*time.Millisecond, live["join"], after["a quarter"], after["three quarters"], after["start"])
 	if _, ok := after["plays to its end"]; !ok {
 		t.Error("it does not play to its end")
 	}

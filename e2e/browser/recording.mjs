@@ -1,13 +1,12 @@
-// Watches a stream with a past, and its recording, on the watch page. Says "went back" when the
-// broadcast may end, and prints JSON at the end.
-// node recording.mjs --live URL --recording URL
+// Watches a recording on the watch page, and prints JSON at the end.
+// node recording.mjs --recording URL --first UNIX-MILLISECONDS
 import { readFileSync } from "node:fs";
 import { flags, launch } from "./chromium.mjs";
 
-const { live, recording } = flags();
+const { recording, first } = flags();
 const clock = readFileSync(new URL("./clock.js", import.meta.url), "utf8");
 const failures = [];
-const out = { failures };
+const out = { failures, first: Number(first) };
 const expect = (ok, what) => ok || failures.push(what);
 const browser = await launch();
 const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
@@ -59,46 +58,6 @@ async function peek(page, part) {
 }
 
 try {
-  const page = await open(live);
-  out.way = await page.evaluate(() => window.onairPlayer.way);
-  await bar(page).waitFor();
-  await bar(page).focus();
-  await page.keyboard.press("Home");
-  const now = () => Date.now();
-  out.first = await shows(page, 0, now() - 30000, "back in the live stream");
-  expect(await peek(page, 0.5), "there is no small picture of the live stream");
-  await page.mouse.move(300, 220);
-  await page.getByRole("button", { name: /^Go to live/ }).click();
-  const begun = now();
-  await shows(page, begun - 6000, begun + 20000, "at the edge again");
-  out.edgeMs = now() - begun;
-  expect(out.edgeMs < 6000, `going to live took ${out.edgeMs} ms`);
-  await page.locator('.badge[data-kind="LIVE"]').waitFor({ timeout: 10000 }).catch(() => failures.push("the badge is not LIVE at the edge"));
-  await bar(page).focus();
-  await page.keyboard.press("Home");
-  await shows(page, out.first - 3000, out.first + 6000, "back once more");
-  console.log("went back");
-  await page.waitForFunction(() => document.querySelector(".chip").textContent === "Ended", undefined, { timeout: 30000 }).catch(() => failures.push("the page does not say that it ended"));
-  expect((await page.evaluate(() => window.onairPlayer.state)) === "playing", "it does not go on when the broadcast is over");
-  // pack may have forgotten the stream by now; everything can still be gone to.
-  for (const [key, from, to] of [["Home", -3000, 8000], ["ArrowRight", 6000, 20000], ["Home", -3000, 8000]]) {
-    await bar(page).focus();
-    await page.keyboard.press(key);
-    await shows(page, out.first + from, out.first + to, `${key} when it is over`);
-  }
-  await page.keyboard.press("End");
-  await state(page, "ended");
-  // Where the player is gone already there is a link to the recording instead.
-  const watchAgain = page.getByRole("button", { name: "Watch again" });
-  const replay = page.getByRole("link", { name: "Watch the recording" });
-  await watchAgain.or(replay).first().waitFor();
-  out.ending = (await watchAgain.isVisible()) ? "again" : "link";
-  if (out.ending === "again") {
-    await watchAgain.click();
-    await shows(page, out.first - 3000, out.first + 8000, "watched again");
-  }
-  await page.close();
-
   const again = await open(recording);
   out.again = await shows(again, out.first - 3000, out.first + 6000, "the recording from its beginning");
   expect(await peek(again, 0.6), "there is no small picture of the recording");
