@@ -84,8 +84,7 @@ func (s *server) boardShows(t *testing.T, base string, duration float64, grows b
 }
 
 // TestWatchRecording opens the watch page of a recording in Chromium: it plays, shows a small
-// picture where the pointer is, and goes there; a live stream with a past is gone back in, from
-// real time too, and when it is over.
+// picture where the pointer is, and goes there; and so does a part of it.
 func TestWatchRecording(t *testing.T) {
 	s := start(t, "--transcode", "just-in-time")
 	st := s.createWith(map[string]any{"latency_mode": "low", "record": true, "dvr": "whole", "reconnect_window": 1})
