@@ -38,10 +38,13 @@ type Spool struct {
 
 	wake chan struct{} // there may be something to send
 
-	mu      sync.Mutex
-	queues  map[string]*queue // of the assets that have something waiting, or are being written
-	names   map[string]*claim // of the objects that wait or are being stored
-	bytes   int64             // of these
+	mu     sync.Mutex
+	queues map[string]*queue // of the assets that have something waiting, or are being written
+	names  map[string]*claim // of the objects that wait or are being stored
+	bytes  int64             // of these
+	// short is the largest object that there was no room for. Until there is, smaller ones are
+	// refused too: a recording that goes on with its sound only has not gone on.
+	short   int64
 	objects int
 	failing int // queues whose last attempt failed
 	trouble trouble
@@ -158,10 +161,12 @@ func (s *Spool) Put(ctx context.Context, name string, chunks [][]byte) error {
 func (s *Spool) reserve(ctx context.Context, name string, size int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bytes+size > s.cfg.MaxBytes {
+	if s.bytes+max(size, s.short) > s.cfg.MaxBytes {
+		s.short = min(max(size, s.short), s.cfg.MaxBytes) // all of it is room enough to go on with
 		s.m.refused.Inc()
 		return s.full(name)
 	}
+	s.short = 0
 	for {
 		c := s.claim(name)
 		if c.dropping == nil {

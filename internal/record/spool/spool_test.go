@@ -296,6 +296,28 @@ func TestBound(t *testing.T) {
 	})
 }
 
+// Where there was no room for a large object small ones wait too, until there is.
+func TestBoundIsForAllObjects(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCloud()
+		c.set(errAway)
+		cfg := spool.DefaultConfig()
+		cfg.MaxBytes = 16 << 20
+		r := start(t, cfg, t.TempDir(), c)
+		put(t, r, segment("as_1", 1), strings.Repeat("x", 14<<20))
+		put(t, r, segment("as_1", 2), "small")
+		for _, size := range []int{3 << 20, 1, 1 << 20, 40 << 20} {
+			if err := r.Put(context.Background(), segment("as_1", 3), [][]byte{make([]byte, size)}); !fault.Is(err, fault.TooLarge) {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+		}
+		c.set(nil)
+		time.Sleep(time.Minute)
+		put(t, r, segment("as_1", 3), "small")
+		put(t, r, segment("as_1", 4), strings.Repeat("x", 15<<20))
+	})
+}
+
 // What is deleted while it is sent does not stay in the bucket.
 func TestDeleteWhileSending(t *testing.T) {
 	bubble(t, func(t *testing.T) {
