@@ -227,9 +227,9 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, h Handler, serving
 		}
 		from, reason := s.enter(nc)
 		if reason != "" {
-			// Silently: whoever opens too many connections gets no work done for them.
-			nc.Close()
+			// Silently: whoever opens too many connections gets no work done for them. Counted before the client can know.
 			s.metrics.rejected.WithLabelValues(reason).Inc()
+			nc.Close()
 			continue
 		}
 		var secret *tls.Config
