@@ -2,6 +2,8 @@ package clip
 
 import (
 	"context"
+	"math"
+	"slices"
 	"time"
 
 	"onair/internal/fault"
@@ -99,7 +101,11 @@ func (k *cutter) find(r *record.Rendition) (int, int) {
 	from, to := len(r.Segments), -1
 	for i := range r.Segments {
 		seg := &r.Segments[i]
-		if seg.Gap || first(seg)+seg.Ticks <= ticks(r, seg, k.start) || first(seg) >= ticks(r, seg, k.end) {
+		end := first(seg) + seg.Ticks
+		if next, ok := at(r, seg.Sequence+1); ok && continues(seg, next) {
+			end = max(end, first(next)) // leading pictures of the next one are shown until then
+		}
+		if seg.Gap || end <= ticks(r, seg, k.start) || first(seg) >= ticks(r, seg, k.end) {
 			continue
 		}
 		from, to = min(from, i), i
@@ -128,7 +134,9 @@ func (k *cutter) sound(ctx context.Context, r *record.Rendition, right bool) err
 	if k.clip.To > k.clip.From {
 		numbers = append(numbers, k.clip.To)
 	}
-	for _, n := range numbers {
+	taken := int64(math.MinInt64) // up to where the first segment has frames of the second one
+	for i := 0; i < len(numbers); i++ {
+		n := numbers[i]
 		seg, ok := at(r, n)
 		if !ok {
 			continue
@@ -136,19 +144,27 @@ func (k *cutter) sound(ctx context.Context, r *record.Rendition, right bool) err
 		from, to := ticks(r, seg, k.start), ticks(r, seg, k.end)
 		loose := r.Inits[seg.Init].Track.Ticks(maxFrame)
 		begins, ends := n == k.clip.From, n == k.clip.To && (right || first(seg)+seg.Ticks+loose < to)
-		if !begins && !ends {
+		if !begins && !ends && taken <= seg.BaseTime {
 			continue
 		}
-		all, err := k.around(ctx, r, seg, begins && first(seg) > from, ends)
+		// The first picture may be shown when the sound of its segment is over.
+		late := begins && n < k.clip.To && first(seg)+seg.Ticks <= from && spares(r, seg, loose)
+		all, err := k.around(ctx, r, seg, begins && first(seg) > from, ends || late)
 		if err != nil {
 			return err
 		}
 		lo, hi := 0, len(all)
-		for begins && lo < len(all)-1 && all[lo].PTS+all[lo].Duration <= from {
+		for lo < len(all)-1 && (begins && all[lo].PTS+all[lo].Duration <= from || all[lo].DTS < taken) {
 			lo++
 		}
 		for hi > lo+1 && (ends && all[hi-1].PTS >= to || !ends && all[hi-1].PTS >= first(seg)+seg.Ticks) {
 			hi--
+		}
+		if late {
+			taken = all[hi-1].DTS + all[hi-1].Duration
+			if n+1 < k.clip.To {
+				numbers = slices.Insert(numbers, i+1, n+1)
+			}
 		}
 		if all[lo].DTS == seg.BaseTime && all[hi-1].DTS+all[hi-1].Duration == seg.BaseTime+seg.Ticks {
 			continue // it is the whole segment
@@ -161,6 +177,12 @@ func (k *cutter) sound(ctx context.Context, r *record.Rendition, right bool) err
 	}
 	k.clip.Renditions = append(k.clip.Renditions, cr)
 	return nil
+}
+
+// spares reports whether the segment behind one can be without its first frame.
+func spares(r *record.Rendition, seg *record.Segment, frame int64) bool {
+	next, ok := at(r, seg.Sequence+1)
+	return ok && continues(seg, next) && next.Ticks > frame
 }
 
 // around returns the samples of a segment, and of the ones before and after it if they are
