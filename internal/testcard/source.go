@@ -252,15 +252,18 @@ func arguments(o Options) ([]string, error) {
 
 func videoArguments(o Options) ([]string, error) {
 	gop := strconv.Itoa(max(1, int(o.KeyInterval.Seconds()*float64(o.FrameRate))))
-	bframes := strconv.Itoa(o.BFrames)
 	var args []string
 	switch o.VideoCodec {
 	case media.H264:
-		args = []string{"-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high", "-bf", bframes,
+		args = []string{"-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high", "-bf", strconv.Itoa(o.BFrames),
 			"-x264-params", "scenecut=0:rc-lookahead=0:sync-lookahead=0:sliced-threads=1"}
 	case media.HEVC:
+		lookahead := 0
+		if o.BFrames > 0 {
+			lookahead = o.BFrames + 1 // libx265 does not open with less
+		}
 		args = []string{"-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1",
-			"-x265-params", "log-level=none:scenecut=0:rc-lookahead=0:open-gop=0:bframes=" + bframes}
+			"-x265-params", fmt.Sprintf("log-level=none:scenecut=0:rc-lookahead=%d:open-gop=0:bframes=%d", lookahead, o.BFrames)}
 	case media.AV1:
 		args = []string{"-c:v", "libsvtav1", "-preset", "12",
 			"-svtav1-params", "pred-struct=1:lookahead=0:scd=0"}

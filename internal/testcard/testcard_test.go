@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,30 @@ func TestSourceYieldsBothTracks(t *testing.T) {
 	}
 	if keys < 2 {
 		t.Errorf("saw %d key frames in %d frames with one a second", keys, packets[media.Video])
+	}
+}
+
+// libx265 opens only if it looks further ahead than it has B-frames in a row, and the test
+// picture waits for none that it does not have.
+func TestBFramesOfHEVC(t *testing.T) {
+	for bframes, want := range map[int]string{0: "rc-lookahead=0:", 2: "rc-lookahead=3:", 4: "rc-lookahead=5:"} {
+		args, err := arguments(Options{VideoCodec: media.HEVC, BFrames: bframes}.withDefaults())
+		if said := strings.Join(args, " "); err != nil || !strings.Contains(said, want) || !strings.HasSuffix(strings.Fields(said[strings.Index(said, "bframes="):])[0], strconv.Itoa(bframes)) {
+			t.Errorf("%d B-frames: %v, %q", bframes, err, said)
+		}
+	}
+	mediatest.Program(t, "ffmpeg")
+	s, err := Open(t.Context(), Options{Width: 320, Height: 180, VideoBitrate: 300_000, VideoCodec: media.HEVC, BFrames: 2, NoAudio: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for n, reordered := 0, false; !reordered; n++ {
+		p, err := s.ReadPacket(t.Context())
+		if err != nil || n == 60 {
+			t.Fatalf("after %d pictures, none of them a B-frame: %v", n, err)
+		}
+		reordered = n > 0 && p.PTS-p.DTS == 0
 	}
 }
 
