@@ -49,3 +49,43 @@ func TestDeletionAndPowerCuts(t *testing.T) {
 		}
 	})
 }
+
+// half is journals of which some may not be known.
+type half struct {
+	Journals
+	partial bool
+}
+
+func (h *half) Partial() bool { return h.partial }
+
+// What is left of a deleted asset may be a clip's whose index is not known: it stays until all
+// indexes are.
+func TestDeletedStaysWhileIndexesAreUnknown(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.write(11 * time.Second)
+		r.end()
+		d := newFakeDisk()
+		l, _ := library(t, d)
+		if err := l.Record(t.Context(), assetID, streamID, r.stream()); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.mark(assetID); err != nil { // and killed
+			t.Fatal(err)
+		}
+		objects := 0
+		for _, partial := range []bool{true, false} {
+			l, f := library(t, d)
+			l.journals = &half{f, partial}
+			if err := l.Load(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			objects = len(stored(t, l, ""))
+			if partial && objects == 0 {
+				t.Error("its objects are gone")
+			}
+		}
+		if objects > 0 {
+			t.Errorf("%d objects are left", objects)
+		}
+	})
+}

@@ -298,7 +298,7 @@ func (l *Library) Load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	unread := 0
+	unread := l.unknown()
 	for _, name := range names {
 		id, ok := strings.CutSuffix(name, "/index"+journalExt)
 		if !ok || strings.Contains(id, "/") {

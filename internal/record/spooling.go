@@ -28,6 +28,15 @@ func (l *Library) unindexed(ctx context.Context, id string, damaged bool) ([]Obj
 	return l.storage.List(ctx, id)
 }
 
+// unknown returns how many indexes there are at least that Names of the journals may not have
+// told of: a far storage was away. What they need of other assets is not known then.
+func (l *Library) unknown() int {
+	if j, ok := l.journals.(interface{ Partial() bool }); ok && j.Partial() {
+		return 1
+	}
+	return 0
+}
+
 // IndexEnded reports whether the index of an asset has its end: nobody records it any more.
 // Its last 8 KiB are enough.
 func IndexEnded(r io.ReaderAt, size int64) (bool, error) {

@@ -86,11 +86,10 @@ func (b *Bucket) Close() { b.transport.CloseIdleConnections() }
 // wrong, and what to do.
 func (b *Bucket) Check(ctx context.Context) error {
 	const op = "look at the bucket of recordings"
-	_, err := b.core.ListObjectsV2(b.cfg.Bucket, b.key(""), "", "", "", 1)
-	if ctx.Err() != nil {
-		return ctx.Err()
+	for o := range b.core.ListObjectsIter(ctx, b.cfg.Bucket, minio.ListObjectsOptions{Prefix: b.key(""), Recursive: true, MaxKeys: 1}) {
+		return b.explain(ctx, op, b.cfg.Bucket, o.Err) // one is enough
 	}
-	return b.explain(ctx, op, b.cfg.Bucket, err)
+	return ctx.Err()
 }
 
 // key is the name that the server knows an object by.

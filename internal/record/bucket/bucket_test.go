@@ -2,13 +2,16 @@ package bucket_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -125,6 +128,41 @@ func TestAway(t *testing.T) {
 	s.Start()
 	if err := b.Put(t.Context(), "a/b", nil); err != nil {
 		t.Errorf("back: %v", err)
+	}
+}
+
+// A server that takes connections and answers nothing keeps nobody longer than they want to wait.
+func TestSilent(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer l.Close()
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+		}
+	})
+	b := open(t, bucket.Config{Endpoint: "http://" + l.Addr().String(), Bucket: "bucket", Region: "r", AccessKey: "a", SecretKey: "hush-hush", PathStyle: true})
+	for name, ask := range map[string]func(context.Context) error{
+		"check":  b.Check,
+		"list":   func(ctx context.Context) error { _, err := b.List(ctx, ""); return err },
+		"delete": func(ctx context.Context) error { return b.Delete(ctx, "a") },
+		"open":   func(ctx context.Context) error { _, err := b.Open(ctx, "a/b", 0, -1); return err },
+		"put":    func(ctx context.Context) error { return b.Put(ctx, "a/b", nil) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		began := time.Now()
+		if err := ask(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 10*time.Second {
+			t.Errorf("%s: after %v: %v", name, time.Since(began), err)
+		}
+		cancel()
 	}
 }
 

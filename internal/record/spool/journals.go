@@ -3,8 +3,6 @@ package spool
 import (
 	"bytes"
 	"context"
-	"errors"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,10 +24,6 @@ const (
 	// together are a few times as long.
 	checkEvery = time.Minute
 	copyShare  = 4
-	// askTime is how long a start waits for the bucket, and indexTime an index that is only
-	// there.
-	askTime   = 3 * time.Second
-	indexTime = time.Minute
 	// maxIndex bounds an index that is read from the bucket: far more than of a week.
 	maxIndex = 256 << 20
 	// tailSize is how much of an index tells whether it is complete; see record.IndexEnded.
@@ -146,14 +140,15 @@ func (s *Spool) Read(name string) (record.JournalReader, error) {
 	if !fault.Is(err, fault.NotFound) || !isIndex(name) {
 		return r, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), indexTime)
-	defer cancel()
-	data, err := s.download(ctx, remoteIndex(assetOf(name)), 0, maxIndex)
+	var data []byte
+	err = s.unlimited("read the index", name, func(ctx context.Context) error {
+		if data, err = s.download(ctx, remoteIndex(assetOf(name)), 0, maxIndex); err == nil {
+			s.keep(ctx, name, data)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
-	}
-	if err := s.keep(ctx, name, data); err != nil {
-		s.log.Warn("the index of a recording in the bucket cannot be kept in the data folder", "index", name, "error", err)
 	}
 	return indexCopy{bytes.NewReader(data)}, nil
 }
@@ -164,7 +159,7 @@ type indexCopy struct{ *bytes.Reader }
 func (indexCopy) Close() error { return nil }
 
 // keep puts an index from the bucket into the folder, as a whole or not at all.
-func (s *Spool) keep(ctx context.Context, name string, data []byte) error {
+func (s *Spool) keep(ctx context.Context, name string, data []byte) {
 	asset := assetOf(name)
 	ended, err := record.IndexEnded(bytes.NewReader(data), int64(len(data)))
 	if err == nil {
@@ -172,6 +167,9 @@ func (s *Spool) keep(ctx context.Context, name string, data []byte) error {
 	}
 	if err == nil && ended {
 		err = s.local.Put(ctx, sentName(asset), [][]byte{strconv.AppendInt(nil, int64(len(data)), 10)})
+	}
+	if err != nil {
+		s.log.Warn("the index of a recording in the bucket cannot be kept in the data folder", "index", name, "error", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,21 +179,11 @@ func (s *Spool) keep(ctx context.Context, name string, data []byte) error {
 		delete(s.elsewhere, asset)
 	}
 	s.adopted[asset] = !ended
-	return err
-}
-
-func (s *Spool) download(ctx context.Context, name string, offset, length int64) ([]byte, error) {
-	r, err := s.remote.Open(ctx, name, offset, length)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(r)
-	return data, errors.Join(err, r.Close())
 }
 
 // Names returns the journals of the folder, and the indexes that are only in the bucket:
-// those that are complete, and with Config.Adopt the others. If the bucket is away, these are
-// found at the next start.
+// those that are complete, and with Config.Adopt the others. If the bucket is away, or does not
+// answer any more, the others are found at the next start; see Partial.
 func (s *Spool) Names() ([]string, error) {
 	all, err := s.local.Names()
 	if err != nil {
@@ -206,46 +194,27 @@ func (s *Spool) Names() ([]string, error) {
 		here[name] = true
 		return name == sentName(assetOf(name))
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
-	list, err := s.remote.List(ctx, indexFolder)
-	cancel()
+	list, err := s.listIndexes()
 	if err != nil {
 		s.log.Warn("the bucket cannot be asked for recordings that are not in the data folder", "error", err)
-		return all, nil
 	}
-	open := 0
-	for _, o := range list {
-		asset, ok := strings.CutSuffix(strings.TrimPrefix(o.Name, indexFolder+"/"), journalExt)
-		if !ok || here[asset+indexName] {
-			continue
-		}
-		ended, err := s.endedThere(o)
-		if err != nil {
-			s.log.Warn("the index of a recording in the bucket cannot be read", "asset", asset, "error", err)
-			continue
-		}
-		if !ended && !s.cfg.Adopt {
-			open++
-			continue
-		}
-		all = append(all, asset+indexName)
+	list = slices.DeleteFunc(list, func(o record.Object) bool {
+		asset := assetOfIndex(o.Name)
+		return asset == "" || here[asset+indexName]
+	})
+	f := s.findIndexes(list)
+	if f.unread > 0 {
+		s.log.Warn("recordings in the bucket cannot be read, and are not there until the next start", "recordings", f.unread, "error", f.err)
 	}
-	if open > 0 {
-		s.log.Warn("the bucket has recordings that another server did not end; if it is gone for good, take them over with record-s3-adopt", "recordings", open)
+	if f.open > 0 {
+		s.log.Warn("the bucket has recordings that another server did not end; if it is gone for good, take them over with record-s3-adopt", "recordings", f.open)
 	}
+	s.mu.Lock()
+	s.partial = err != nil || f.unread > 0
+	s.mu.Unlock()
+	all = append(all, f.names...)
 	slices.Sort(all)
 	return all, nil
-}
-
-// endedThere reports whether an index in the bucket is complete.
-func (s *Spool) endedThere(o record.Object) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
-	defer cancel()
-	tail, err := s.download(ctx, o.Name, max(0, o.Size-tailSize), tailSize)
-	if err != nil {
-		return false, err
-	}
-	return record.IndexEnded(bytes.NewReader(tail), int64(len(tail)))
 }
 
 // Remove takes a journal away, an index from the bucket too; see record.Journals.
@@ -253,17 +222,17 @@ func (s *Spool) Remove(name string) error {
 	if !isIndex(name) {
 		return s.local.Remove(name)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), indexTime)
-	defer cancel()
 	asset := assetOf(name)
-	return s.remove(ctx, asset, func(n string) bool { return n == name }, func() error {
-		if err := s.remote.Delete(ctx, remoteIndex(asset)); err != nil {
-			return err
-		}
-		if err := s.local.Drop(sentName(asset)); err != nil {
-			return err
-		}
-		s.local.Tidy(asset)
-		return s.local.Remove(name)
+	return s.unlimited("remove the index", name, func(ctx context.Context) error {
+		return s.remove(ctx, asset, func(n string) bool { return n == name }, func() error {
+			if err := s.ask(ctx, func() error { return s.remote.Delete(ctx, remoteIndex(asset)) }); err != nil {
+				return err
+			}
+			if err := s.local.Drop(sentName(asset)); err != nil {
+				return err
+			}
+			s.local.Tidy(asset)
+			return s.local.Remove(name)
+		})
 	})
 }

@@ -25,6 +25,11 @@ const (
 
 // Run sends what waits until ctx ends. What waits then is sent after the next start.
 func (s *Spool) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.running, s.silence = true, silence{}
+	s.mu.Unlock()
+	defer context.AfterFunc(ctx, s.end)()
+	defer s.end()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	slots := make(chan struct{}, s.cfg.Uploads)

@@ -38,6 +38,10 @@ type Spool struct {
 
 	wake chan struct{} // there may be something to send
 
+	// life ends with Run: what asks the bucket for somebody who sets no limit ends then.
+	life context.Context
+	end  context.CancelFunc
+
 	mu     sync.Mutex
 	queues map[string]*queue // of the assets that have something waiting, or are being written
 	names  map[string]*claim // of the objects that wait or are being stored
@@ -51,6 +55,10 @@ type Spool struct {
 	// adopted are assets that another server did not end, and elsewhere those whose index is
 	// in the bucket only.
 	adopted, elsewhere map[string]bool
+
+	running bool // since Run
+	silence silence
+	partial bool // there may be indexes in the bucket that Names did not find
 }
 
 // claim is the interest in the local copy of an object.
@@ -73,6 +81,7 @@ func New(cfg Config, local *record.Folder, remote record.Storage, events *event.
 		cfg: cfg, local: local, remote: remote, events: events, log: log, wake: make(chan struct{}, 1),
 		queues: map[string]*queue{}, names: map[string]*claim{}, adopted: map[string]bool{}, elsewhere: map[string]bool{},
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	s.m = newMetrics(s, reg)
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -220,7 +229,11 @@ func (s *Spool) Open(ctx context.Context, name string, offset, length int64) (io
 	if !fault.Is(err, fault.NotFound) {
 		return r, err
 	}
-	return s.remote.Open(ctx, name, offset, length)
+	err = s.ask(ctx, func() error {
+		r, err = s.remote.Open(ctx, name, offset, length)
+		return err
+	})
+	return r, err
 }
 
 // List returns the objects of both; see record.Storage.
@@ -229,7 +242,11 @@ func (s *Spool) List(ctx context.Context, prefix string) ([]record.Object, error
 	if err != nil {
 		return nil, err
 	}
-	there, err := s.remote.List(ctx, prefix)
+	var there []record.Object
+	err = s.ask(ctx, func() error {
+		there, err = s.remote.List(ctx, prefix)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +279,7 @@ func (s *Spool) Recent(ctx context.Context, prefix string) ([]record.Object, err
 func (s *Spool) Delete(ctx context.Context, prefix string) error {
 	within := func(name string) bool { return name == prefix || strings.HasPrefix(name, prefix+"/") }
 	return s.remove(ctx, assetOf(prefix), within, func() error {
-		if err := s.remote.Delete(ctx, prefix); err != nil && !s.onlyHere(err, prefix) {
+		if err := s.ask(ctx, func() error { return s.remote.Delete(ctx, prefix) }); err != nil && !s.onlyHere(err, prefix) {
 			return err
 		}
 		if err := s.local.Delete(ctx, prefix); err != nil {
@@ -285,7 +302,7 @@ func (s *Spool) DeleteObjects(ctx context.Context, names []string) error {
 		these := names[:n]
 		within := func(name string) bool { return slices.Contains(these, name) }
 		err := s.remove(ctx, asset, within, func() error {
-			if err := s.deleteRemote(ctx, these); err != nil {
+			if err := s.ask(ctx, func() error { return s.deleteRemote(ctx, these) }); err != nil {
 				return err
 			}
 			for _, name := range these {
