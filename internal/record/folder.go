@@ -83,8 +83,8 @@ func (f *Folder) Close() error {
 
 func (f *Folder) path(name string) string { return filepath.Join(f.dir, filepath.FromSlash(name)) }
 
-// checkName returns a fault for a name that an object cannot have.
-func checkName(op, name string) error {
+// CheckName returns a fault.Invalid for a name that no object of a Storage can have.
+func CheckName(op, name string) error {
 	ok := name != "" && len(name) <= maxName
 	for part := range strings.SplitSeq(name, "/") {
 		ok = ok && wellNamed(part)
@@ -126,7 +126,7 @@ func (f *Folder) explain(op, name string, err error) error {
 // Put stores an object; see Storage.
 func (f *Folder) Put(ctx context.Context, name string, chunks [][]byte) error {
 	const op = "store"
-	if err := checkName(op, name); err != nil {
+	if err := CheckName(op, name); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -201,7 +201,7 @@ func (f *Folder) parents(name string) (string, error) {
 // Open reads an object; see Storage.
 func (f *Folder) Open(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
 	const op = "read"
-	if err := checkName(op, name); err != nil {
+	if err := CheckName(op, name); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -254,7 +254,7 @@ func (f *Folder) List(ctx context.Context, prefix string) ([]Object, error) {
 // walk visits the files at and below a name.
 func (f *Folder) walk(ctx context.Context, op, prefix string, visit func(string, fs.DirEntry) error) error {
 	if prefix != "" {
-		if err := checkName(op, prefix); err != nil {
+		if err := CheckName(op, prefix); err != nil {
 			return err
 		}
 	}
@@ -307,7 +307,7 @@ func (f *Folder) single(op, name string, visit func(string, fs.DirEntry) error) 
 // Delete removes objects; see Storage.
 func (f *Folder) Delete(ctx context.Context, prefix string) error {
 	const op = "delete"
-	if err := checkName(op, prefix); err != nil {
+	if err := CheckName(op, prefix); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -329,7 +329,7 @@ func (f *Folder) DeleteObjects(ctx context.Context, names []string) error {
 	const op = "delete"
 	parents := map[string]bool{}
 	for _, name := range names {
-		if err := checkName(op, name); err != nil {
+		if err := CheckName(op, name); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {

@@ -37,7 +37,7 @@ func checkJournal(op, name string) error {
 	if !strings.HasSuffix(name, journalExt) || strings.Count(name, "/") != 1 {
 		return fault.New(fault.Invalid, op, name, "an index cannot be called so", "")
 	}
-	return checkName(op, name)
+	return CheckName(op, name)
 }
 
 // Read opens a journal; see Journals.

@@ -48,7 +48,7 @@ func IndexEnded(r io.ReaderAt, size int64) (bool, error) {
 // stored there meanwhile. It is not an error if there is none.
 func (f *Folder) Drop(name string) error {
 	const op = "delete"
-	if err := checkName(op, name); err != nil {
+	if err := CheckName(op, name); err != nil {
 		return err
 	}
 	err := f.sys.remove(f.path(name))

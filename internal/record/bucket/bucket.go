@@ -43,7 +43,6 @@ const (
 	attempts  = 2
 	idleTime  = time.Minute
 	idleConns = 32
-	maxName   = 512 // bytes of an object's name, as in record
 )
 
 // New returns the bucket that cfg names. Nothing is asked of the server yet; see Check.
@@ -100,26 +99,10 @@ func (b *Bucket) key(name string) string {
 	return name
 }
 
-// checkName returns a fault for a name that an object cannot have.
-func checkName(op, name string) error {
-	ok := name != "" && len(name) <= maxName
-	for part := range strings.SplitSeq(name, "/") {
-		ok = ok && part != "" && part[0] != '.'
-		for i := range len(part) {
-			c := part[i]
-			ok = ok && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '-' || c == '.')
-		}
-	}
-	if !ok {
-		return fault.New(fault.Invalid, op, strconv.Quote(name), "an object cannot be called so", "")
-	}
-	return nil
-}
-
 // Put stores an object; see record.Storage.
 func (b *Bucket) Put(ctx context.Context, name string, chunks [][]byte) error {
 	const op = "store in the bucket"
-	if err := checkName(op, name); err != nil {
+	if err := record.CheckName(op, name); err != nil {
 		return err
 	}
 	body := slices.Concat(chunks...) // in one piece, so that it can be sent again
@@ -141,7 +124,7 @@ func (b *Bucket) Put(ctx context.Context, name string, chunks [][]byte) error {
 // Open reads an object; see record.Storage.
 func (b *Bucket) Open(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
 	const op = "read from the bucket"
-	if err := checkName(op, name); err != nil {
+	if err := record.CheckName(op, name); err != nil {
 		return nil, err
 	}
 	offset = max(0, offset)
@@ -178,7 +161,7 @@ func (b *Bucket) Open(ctx context.Context, name string, offset, length int64) (i
 func (b *Bucket) List(ctx context.Context, prefix string) ([]record.Object, error) {
 	const op = "list the bucket"
 	if prefix != "" {
-		if err := checkName(op, prefix); err != nil {
+		if err := record.CheckName(op, prefix); err != nil {
 			return nil, err
 		}
 	}
@@ -192,7 +175,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) ([]record.Object, erro
 			return nil, b.explain(ctx, op, prefix, o.Err)
 		}
 		name, ok := strings.CutPrefix(o.Key, root)
-		if ok && checkName(op, name) == nil && (prefix == "" || name == prefix || strings.HasPrefix(name, prefix+"/")) {
+		if ok && record.CheckName(op, name) == nil && (prefix == "" || name == prefix || strings.HasPrefix(name, prefix+"/")) {
 			out = append(out, record.Object{Name: name, Size: o.Size})
 		}
 	}
@@ -206,7 +189,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) ([]record.Object, erro
 // Delete removes objects; see record.Storage.
 func (b *Bucket) Delete(ctx context.Context, prefix string) error {
 	const op = "delete from the bucket"
-	if err := checkName(op, prefix); err != nil {
+	if err := record.CheckName(op, prefix); err != nil {
 		return err
 	}
 	list, err := b.List(ctx, prefix)

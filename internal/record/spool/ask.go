@@ -54,7 +54,9 @@ func (s *Spool) ask(ctx context.Context, question func() error) error {
 }
 
 // unanswered reports whether an error means that the bucket is away, rather than what it said.
-func unanswered(err error) bool { return fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Timeout) }
+func unanswered(err error) bool {
+	return fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Timeout)
+}
 
 // patience is how long an answer of the bucket may not go on.
 func (s *Spool) patience() time.Duration {
