@@ -3,6 +3,7 @@ package srt
 import (
 	"context"
 	"errors"
+	"math"
 	"net/netip"
 	"runtime"
 	"testing"
@@ -54,13 +55,14 @@ func TestCycles(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	measure := func() (int, uint64) {
-		deadline := time.Now().Add(10 * time.Second)
+	// measure waits until nobody is served any more, and no more goroutines are left than that.
+	measure := func(goroutines int) (int, uint64) {
+		deadline := time.Now().Add(30 * time.Second)
 		for {
 			s.mu.Lock()
 			left := len(s.callers)
 			s.mu.Unlock()
-			if left == 0 || time.Now().After(deadline) {
+			if left == 0 && runtime.NumGoroutine() <= goroutines || time.Now().After(deadline) {
 				break
 			}
 			<-time.NewTimer(tick).C
@@ -73,11 +75,11 @@ func TestCycles(t *testing.T) {
 	for i := range 8 {
 		cycle(i)
 	}
-	goroutines, heap := measure()
+	goroutines, heap := measure(math.MaxInt)
 	for i := range 200 {
 		cycle(i)
 	}
-	after, heapAfter := measure()
+	after, heapAfter := measure(goroutines)
 	if after > goroutines {
 		t.Errorf("%d goroutines became %d", goroutines, after)
 	}

@@ -303,18 +303,20 @@ func (s *Server) refuse(to netip.AddrPort, hs *handshake, code uint32) {
 	s.ep.sendHandshake(to, hs.socketID, uint32(time.Since(s.start).Microseconds()), answer, false)
 }
 
+// leave takes a request out of all that counts it. Its place is given back last: whoever
+// sees it free finds nothing of the request, and all of it in the metrics.
 func (s *Server) leave(r *request, net netip.Prefix) {
 	s.decided(r)
-	s.mu.Lock()
-	delete(s.callers, r.who)
-	if s.from[net]--; s.from[net] <= 0 {
-		delete(s.from, net)
-	}
-	s.mu.Unlock()
-	s.metrics.connections.Dec()
 	if r.conn != nil {
 		s.ep.remove(r.conn)
 		s.metrics.count(r.conn)
+	}
+	s.metrics.connections.Dec()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.callers, r.who)
+	if s.from[net]--; s.from[net] <= 0 {
+		delete(s.from, net)
 	}
 }
 
