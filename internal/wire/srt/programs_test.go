@@ -3,6 +3,7 @@ package srt
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -55,8 +56,9 @@ type received struct {
 	encrypted    bool
 }
 
-// collect is a handler that takes one publisher.
-func collect(results chan<- received) handler {
+// collect is a handler that takes one publisher, and tells of each of its pictures if it is
+// to, which may wait for nobody.
+func collect(results chan<- received, pictures chan<- struct{}) handler {
 	return handler{publish: func(ctx context.Context, r *PublishRequest) {
 		if err := r.Accept(ctx); err != nil {
 			results <- received{err: err}
@@ -72,6 +74,9 @@ func collect(results chan<- received) handler {
 			}
 			if p.Track.Kind() == media.Video {
 				got.video++
+				if pictures != nil {
+					pictures <- struct{}{}
+				}
 			} else {
 				got.audio++
 			}
@@ -101,7 +106,7 @@ func TestFFmpegPublishes(t *testing.T) {
 			t.Parallel()
 			s := onLoopback(t, DefaultConfig(), secret(tt.passphrase))
 			results := make(chan received, 1)
-			defer serve(t, s, collect(results))()
+			defer serve(t, s, collect(results, nil))()
 			url := fmt.Sprintf("srt://%s?streamid=#!::m=publish,r=key&latency=200000&linger=2%s", s.Addr(), tt.more)
 			if tt.passphrase != "" {
 				url += "&passphrase=" + tt.passphrase
@@ -126,8 +131,8 @@ func TestSRTLiveTransmitPublishes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := onLoopback(t, DefaultConfig(), secret("correct horse battery"))
-	results, accepted := make(chan received, 1), make(chan struct{})
-	h := collect(results)
+	results, accepted, pictures := make(chan received, 1), make(chan struct{}), make(chan struct{}, 100)
+	h := collect(results, pictures)
 	defer serve(t, s, handler{publish: func(ctx context.Context, r *PublishRequest) {
 		close(accepted)
 		h.publish(ctx, r)
@@ -151,10 +156,19 @@ func TestSRTLiveTransmitPublishes(t *testing.T) {
 		data = data[n:]
 	}
 	in.Close()
-	// It does not end with its input, and drops on a signal what it has not sent.
-	<-time.NewTimer(300 * time.Millisecond).C
+	// It does not end with its input, and drops on a signal what it has not sent: all but the
+	// last picture, of whose end only the next one tells, has to be there before.
+	var got received
+	for n, ended := 0, false; n < 48 && !ended; n++ {
+		select {
+		case <-pictures:
+		case got = <-results:
+			results <- got
+			ended = true
+		}
+	}
 	_ = cmd.Process.Signal(os.Interrupt)
-	got := <-results
+	got = <-results
 	_ = cmd.Wait()
 	if got.video < 48 {
 		t.Errorf("got %d pictures, the end is %v", got.video, got.err)
@@ -266,19 +280,31 @@ func TestFFmpegListens(t *testing.T) {
 func TestGosrtCalls(t *testing.T) {
 	for _, passphrase := range []string{"", "correct horse battery"} {
 		s := onLoopback(t, DefaultConfig(), secret(passphrase))
-		results := make(chan []int, 1)
+		results, there := make(chan []int, 1), make(chan struct{})
 		stop := serve(t, s, handler{publish: func(ctx context.Context, r *PublishRequest) {
 			if err := r.Accept(ctx); err != nil {
 				t.Error(err)
 			}
-			got, err := numbers(ctx, r.conn)
-			if !errors.Is(err, io.EOF) {
-				t.Error(err)
+			var got []int
+			src, b := &stream{conn: r.conn, ctx: ctx}, make([]byte, tsPayload)
+			for {
+				_, err := io.ReadFull(src, b)
+				if err == nil {
+					if got = append(got, int(binary.BigEndian.Uint32(b))); len(got) == 500 {
+						close(there)
+					}
+					continue
+				}
+				if !errors.Is(err, io.EOF) {
+					t.Error(err)
+				}
+				results <- got
+				return
 			}
-			results <- got
 		}})
 		cfg := srt.DefaultConfig()
 		cfg.StreamId, cfg.Passphrase = "/live/key", passphrase
+		cfg.Latency = 2 * time.Second // it gives up what it could not send in that time
 		c, err := srt.Dial("srt", s.Addr().String(), cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -288,8 +314,11 @@ func TestGosrtCalls(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for st := (srt.Statistics{}); st.Accumulated.PktSent < 500; c.Stats(&st) {
-			<-time.NewTimer(tick).C
+		// When it is closed it does not send again what was lost on the way.
+		select {
+		case <-there:
+		case got := <-results:
+			results <- got
 		}
 		c.Close()
 		if got := <-results; len(got) != 500 || got[499] != 499 {
