@@ -53,6 +53,7 @@ type station struct {
 	video, audio *Fan
 	keys         atomic.Int32 // key frames that were asked for
 	requests     []*PlayRequest
+	watching     chan *PlayRequest // those that were shown the fans
 }
 
 func newStation() *station {
@@ -63,7 +64,7 @@ func newStation() *station {
 			}
 			return nil
 		},
-		changed: make(chan struct{}), over: make(chan struct{}, 4096),
+		changed: make(chan struct{}), over: make(chan struct{}, 4096), watching: make(chan *PlayRequest, 4096),
 	}
 }
 
@@ -297,6 +298,7 @@ type senderOptions struct {
 	setting func(*webrtc.SettingEngine)
 	drop    func(p *rtp.Header) bool // packets that are lost on the way
 	codecs  func(*webrtc.MediaEngine) error
+	now     func() time.Time // the clock of its reports; nil is the time
 }
 
 // lossy drops packets as the network does.
@@ -327,7 +329,11 @@ func newSender(t *testing.T, o senderOptions) *sender {
 	if o.drop != nil {
 		reg.Add(&lossy{drop: o.drop})
 	}
-	reports, err := report.NewSenderInterceptor(report.SenderInterval(200 * time.Millisecond))
+	now := o.now
+	if now == nil {
+		now = time.Now
+	}
+	reports, err := report.NewSenderInterceptor(report.SenderInterval(200*time.Millisecond), report.SenderNow(now))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,7 @@ func (s *station) ServePlay(ctx context.Context, r *PlayRequest) {
 		return
 	}
 	r.Watch(video, audio)
+	s.watching <- r
 	select {
 	case <-ctx.Done():
 	case <-r.Done():
@@ -317,15 +318,16 @@ func (w *watcher) post(h *host, offer string) {
 	}
 }
 
-// request waits for the session as the server sees it.
+// request waits for a session as the server sees it, which shows it the station's fans by then.
 func (s *station) request(t *testing.T) *PlayRequest {
 	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.requests) == 0 {
+	select {
+	case r := <-s.watching:
+		return r
+	case <-time.NewTimer(15 * time.Second).C:
 		t.Fatal("nobody came to watch")
+		return nil
 	}
-	return s.requests[len(s.requests)-1]
 }
 
 // wait waits until ok is true of what came.

@@ -224,9 +224,10 @@ func TestManySessions(t *testing.T) {
 		}
 	}
 	goesOn(t, st, stage)
-	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before+10; {
+	sessions := func() float64 { return h.count(t, "onair_webrtc_sessions", "") }
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before+10 || sessions() > 1; {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+			t.Fatalf("%d goroutines, %d before; %v sessions are counted", runtime.NumGoroutine(), before, sessions())
 		}
 		<-time.NewTimer(20 * time.Millisecond).C
 	}
@@ -235,7 +236,7 @@ func TestManySessions(t *testing.T) {
 	if more := int64(m.HeapAlloc) - int64(memory); more > 16<<20 {
 		t.Errorf("%d bytes more are in use after %d sessions", more, cycles)
 	}
-	if n := h.count(t, "onair_webrtc_sessions", ""); n != 1 {
+	if n := sessions(); n != 1 {
 		t.Errorf("%v sessions are counted", n)
 	}
 }

