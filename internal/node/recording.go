@@ -280,6 +280,9 @@ func (d downloads) admit(r *http.Request, id string) (title string, err error) {
 	if missing == nil && asset.PublicDownload {
 		return asset.Title, nil
 	}
+	if fault.Is(missing, fault.Unavailable) || fault.Is(missing, fault.Timeout) {
+		return "", missing // it is not known who may have it
+	}
 	if err := d.control.AdmitAdmin(r); err != nil {
 		return "", err
 	}

@@ -89,14 +89,15 @@ func inline(fn func()) { fn() }
 
 // AdmitPublish returns the stream that a stream key publishes to. It is a
 // fault.Unauthorized for a key that nobody has, whatever it looks like, and a
-// fault.Disabled for a stream that the operator switched off.
+// fault.Disabled for a stream that the operator switched off; a fault.Unavailable if the
+// database cannot be asked, here and below.
 func (a *Auth) AdmitPublish(ctx context.Context, key string) (store.LiveStream, error) {
 	l, err := a.store.LiveStreamByKey(ctx, key)
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return store.LiveStream{}, a.unknownKey()
 	case err != nil:
-		return store.LiveStream{}, err
+		return store.LiveStream{}, away(ctx, "publish", err)
 	}
 	if err := a.mayPublish(l); err != nil {
 		return store.LiveStream{}, err

@@ -43,7 +43,7 @@ func (a *Auth) StreamByKey(ctx context.Context, key string) (store.LiveStream, e
 			return a.lookupKey(ctx, key)
 		}))
 		if err != nil {
-			return store.LiveStream{}, err
+			return store.LiveStream{}, away(ctx, "look up the stream key", err)
 		}
 	}
 	if c.missing != nil {
@@ -95,7 +95,7 @@ func (a *Auth) Passphrase(ctx context.Context, publish bool, name string) (strin
 func (a *Auth) AdmitPull(ctx context.Context, streamID string) (store.LiveStream, error) {
 	l, err := a.store.LiveStream(ctx, streamID)
 	if err != nil {
-		return store.LiveStream{}, err
+		return store.LiveStream{}, away(ctx, "publish", err)
 	}
 	return l, a.mayPublish(l)
 }

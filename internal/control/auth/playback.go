@@ -59,7 +59,7 @@ func (a *Auth) resolve(ctx context.Context, playbackID string) (store.Playback, 
 		}
 		var err error
 		if c, err = a.playback.Get(ctx, playbackID, otter.LoaderFunc[string, cached](a.lookup)); err != nil {
-			return store.Playback{}, err
+			return store.Playback{}, away(ctx, "watch", err)
 		}
 	}
 	if c.missing != nil {

@@ -43,7 +43,7 @@ func (a *Auth) Replay(ctx context.Context, streamID string, policy store.Policy)
 		}
 		var err error
 		if c, err = a.replays.Get(ctx, key, otter.LoaderFunc[replayKey, cachedReplay](a.lookupReplay)); err != nil {
-			return store.Replay{}, err
+			return store.Replay{}, away(ctx, "watch", err)
 		}
 	}
 	return c.replay, c.missing
