@@ -257,6 +257,6 @@ func covers(s *record.Snapshot, end time.Time) bool {
 }
 
 func endOf(r *record.Rendition) time.Time {
-	last := &r.Segments[len(r.Segments)-1]
+	last := r.Segments.Last()
 	return last.Start.Add(last.Duration)
 }

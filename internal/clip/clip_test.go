@@ -35,7 +35,7 @@ func TestClipIsExact(t *testing.T) {
 			}
 			m := New(DefaultConfig(), s, tool, nil, nil, quiet, nil)
 			random := rand.New(rand.NewPCG(1795779889869953339, 0)) // the same cuts each time
-			segments := mainOf(snap).Segments
+			segments := unpacked(mainOf(snap).Segments)
 			borders := []time.Duration{segments[1].Start.Sub(snap.Origin), segments[3].Start.Sub(snap.Origin)}
 			for k := range 9 {
 				a, b := random.IntN(len(all)), random.IntN(len(all))
@@ -102,10 +102,11 @@ func (s *source) checkClip(t *testing.T, m *Maker, id string, all []picture, sta
 	}
 	clip := s.snapshot(id)
 	main, own := mainOf(clip), 0
-	for i := range main.Segments {
-		seg := &main.Segments[i]
-		if i > 0 && seg.BaseTime != main.Segments[i-1].BaseTime+main.Segments[i-1].Ticks {
-			t.Errorf("%v to %v: segment %d is decoded from %d, and the one before it ends at %d", start, end, i, seg.BaseTime, main.Segments[i-1].BaseTime+main.Segments[i-1].Ticks)
+	list := unpacked(main.Segments)
+	for i := range list {
+		seg := &list[i]
+		if i > 0 && seg.BaseTime != list[i-1].BaseTime+list[i-1].Ticks {
+			t.Errorf("%v to %v: segment %d is decoded from %d, and the one before it ends at %d", start, end, i, seg.BaseTime, list[i-1].BaseTime+list[i-1].Ticks)
 		}
 		if seg.Asset == "" {
 			own++
@@ -122,7 +123,7 @@ func (s *source) checkClip(t *testing.T, m *Maker, id string, all []picture, sta
 		t.Errorf("%v to %v: %d initialization sections", start, end, n)
 	}
 	if own > 3 {
-		t.Errorf("%v to %v: %d of %d segments are its own", start, end, own, len(main.Segments))
+		t.Errorf("%v to %v: %d of %d segments are its own", start, end, own, len(list))
 	}
 	s.checkSound(t, clip, min(start, got[0].at), got[0].at, end)
 }
@@ -135,8 +136,8 @@ func (s *source) checkSound(t *testing.T, clip *record.Snapshot, asked, start, e
 	frames := func(snap *record.Snapshot) (out []*media.Packet, track *media.Track) {
 		for _, r := range snap.Renditions {
 			if r.Kind == media.Audio {
-				for i := range r.Segments {
-					out = append(out, packets(t, r.Inits[r.Segments[i].Init].Data, s.bytesOf(snap.ID, r.Name, &r.Segments[i]))...)
+				for _, seg := range unpacked(r.Segments) {
+					out = append(out, packets(t, r.Inits[seg.Init].Data, s.bytesOf(snap.ID, r.Name, &seg))...)
 				}
 				return out, r.Inits[0].Track
 			}

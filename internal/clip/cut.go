@@ -18,9 +18,9 @@ func mainOf(s *record.Snapshot) *record.Rendition {
 	var longest time.Duration
 	for _, r := range s.Renditions {
 		var d time.Duration
-		for i := range r.Segments {
-			if !r.Segments[i].Gap {
-				d += r.Segments[i].Duration
+		for i := range r.Segments.Len() {
+			if seg := r.Segments.Unnamed(i); !seg.Gap {
+				d += seg.Duration
 			}
 		}
 		if d > 0 && (best == nil || r.Kind == media.Video && best.Kind != media.Video || r.Kind == best.Kind && d > longest) {
@@ -34,7 +34,7 @@ func mainOf(s *record.Snapshot) *record.Rendition {
 func chosen(s *record.Snapshot) (list []*record.Rendition) {
 	main := mainOf(s)
 	for _, r := range s.Renditions {
-		if r == main || r.Kind == media.Audio && len(r.Segments) > 0 {
+		if r == main || r.Kind == media.Audio && r.Segments.Len() > 0 {
 			list = append(list, r)
 		}
 	}
@@ -65,7 +65,7 @@ func (m *Maker) cut(ctx context.Context, s *record.Snapshot, r Request) (c recor
 	if first > last {
 		return c, 0, k.nothing()
 	}
-	k.clip = record.Clip{Source: s.ID, From: main.Segments[first].Sequence, To: main.Segments[last].Sequence}
+	k.clip = record.Clip{Source: s.ID, From: main.Segments.Sequence(first), To: main.Segments.Sequence(last)}
 	right := true
 	if main.Kind == media.Video {
 		if right, err = k.pictures(ctx, main); err != nil {
@@ -98,14 +98,14 @@ func ticks(r *record.Rendition, seg *record.Segment, at time.Duration) int64 {
 // find returns the first and the last segment that have something of the clip; gaps have
 // nothing. first is greater than last if there is none.
 func (k *cutter) find(r *record.Rendition) (int, int) {
-	from, to := len(r.Segments), -1
-	for i := range r.Segments {
-		seg := &r.Segments[i]
-		end := first(seg) + seg.Ticks
-		if next, ok := at(r, seg.Sequence+1); ok && continues(seg, next) {
+	from, to := r.Segments.Len(), -1
+	for i := range r.Segments.Len() {
+		seg := r.Segments.Unnamed(i)
+		end := first(&seg) + seg.Ticks
+		if next, ok := at(r, seg.Sequence+1); ok && continues(&seg, next) {
 			end = max(end, first(next)) // leading pictures of the next one are shown until then
 		}
-		if seg.Gap || end <= ticks(r, seg, k.start) || first(seg) >= ticks(r, seg, k.end) {
+		if seg.Gap || end <= ticks(r, &seg, k.start) || first(&seg) >= ticks(r, &seg, k.end) {
 			continue
 		}
 		from, to = min(from, i), i
@@ -115,14 +115,12 @@ func (k *cutter) find(r *record.Rendition) (int, int) {
 
 // at returns a segment of the clip in a rendition; false if there is none, or a gap.
 func at(r *record.Rendition, number int64) (*record.Segment, bool) {
-	if len(r.Segments) == 0 {
+	i, ok := r.Segments.Index(number)
+	if !ok {
 		return nil, false
 	}
-	i := number - r.Segments[0].Sequence
-	if i < 0 || i >= int64(len(r.Segments)) || r.Segments[i].Gap {
-		return nil, false
-	}
-	return &r.Segments[i], true
+	seg := r.Segments.At(i)
+	return &seg, !seg.Gap
 }
 
 // sound cuts a track of sound at its frames. It begins with the frame that is heard at the

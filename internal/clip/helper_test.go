@@ -203,13 +203,14 @@ func (s *source) pictures(id string) (out []picture) {
 	s.t.Helper()
 	snap := s.snapshot(id)
 	r := mainOf(snap)
-	for i := 0; i < len(r.Segments); {
+	list := unpacked(r.Segments)
+	for i := 0; i < len(list); {
 		j := i
-		init := r.Inits[r.Segments[i].Init]
+		init := r.Inits[list[i].Init]
 		b := slices.Clone(init.Data)
 		var times []int64
-		for ; j < len(r.Segments) && r.Segments[j].Init == r.Segments[i].Init; j++ {
-			seg := &r.Segments[j]
+		for ; j < len(list) && list[j].Init == list[i].Init; j++ {
+			seg := &list[j]
 			data := s.bytesOf(id, r.Name, seg)
 			b = append(b, data...)
 			for _, p := range packets(s.t, init.Data, data) {
@@ -331,4 +332,12 @@ func (r *live) close() {
 	r.wait.Wait()
 	r.hub.Close(io.EOF)
 	_ = r.folder.Close()
+}
+
+// unpacked are the segments of a rendition.
+func unpacked(s record.Segments) (list []record.Segment) {
+	for i := range s.Len() {
+		list = append(list, s.At(i))
+	}
+	return list
 }

@@ -62,7 +62,7 @@ func TestClipsThatCannotBe(t *testing.T) {
 		}
 	}
 	// What needs no encoder needs no ffmpeg.
-	v := mainOf(snap).Segments
+	v := unpacked(mainOf(snap).Segments)
 	if err := m.Make(t.Context(), Request{ID: "as_y", Asset: sourceID, Start: v[1].Start, End: v[2].Start.Add(500 * time.Millisecond)}); err != nil {
 		t.Error(err)
 	}

@@ -58,7 +58,7 @@ func BenchmarkReadIndex(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if d, good, _ := readAll(j); good != int64(len(j)) || len(d.renditions[0].Segments) != 14400 {
+		if d, good, _ := readAll(j); good != int64(len(j)) || d.renditions[0].Segments.Len() != 14400 {
 			b.Fatal("it is not read")
 		}
 	}

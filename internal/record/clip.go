@@ -113,7 +113,8 @@ func (w *writer) clip(ctx context.Context, s *Snapshot, c Clip, of []string) err
 	n := 0
 	for i := range c.Renditions {
 		r, _ := s.Rendition(c.Renditions[i].Name) // sources has found it
-		n += len(r.between(c.From, c.To))
+		between := r.between(c.From, c.To)
+		n += between.Len()
 	}
 	w.add(&entry{Head: &headEntry{Format: indexFormat, Asset: w.asset.id, Stream: s.StreamID, Target: s.TargetDuration, Origin: s.Origin, Clip: n}}, nil)
 	if err := w.flush(); err != nil {
@@ -131,22 +132,22 @@ func (w *writer) clip(ctx context.Context, s *Snapshot, c Clip, of []string) err
 func (w *writer) clipRendition(ctx context.Context, s *Snapshot, c *Clip, cr *ClipRendition) error {
 	from, _ := s.Rendition(cr.Name) // sources has found it
 	segments := from.between(c.From, c.To)
-	if len(segments) == 0 {
+	if segments.Len() == 0 {
 		return nil
 	}
 	list, err := w.l.Tables(ctx, s.ID, cr.Name)
 	if err != nil {
 		return err
 	}
-	tables := make(map[int64][]byte, len(segments))
+	tables := make(map[int64][]byte, segments.Len())
 	for _, t := range list {
 		if t.Sequence >= c.From && t.Sequence <= c.To {
 			tables[t.Sequence] = t.Data
 		}
 	}
 	w.add(&entry{R: cr.Name, Track: &trackEntry{Kind: from.Kind}}, nil)
-	for i := range segments {
-		seg := segments[i]
+	for i := range segments.Len() {
+		seg := segments.At(i)
 		broken := i > 0 && (seg.Discontinuity || slices.Contains(c.Breaks, seg.Sequence))
 		init, table := cr.init(w.asset.id, from.Inits[seg.Init]), tables[seg.Sequence]
 		if own := cr.find(seg.Sequence); own != nil {
@@ -218,17 +219,17 @@ func (cr *ClipRendition) find(number int64) *OwnSegment {
 }
 
 // between returns the segments with the numbers from to to.
-func (r *Rendition) between(from, to int64) []Segment {
-	n := int64(len(r.Segments))
+func (r *Rendition) between(from, to int64) Segments {
+	n := int64(r.Segments.Len())
 	if n == 0 {
-		return nil
+		return Segments{}
 	}
-	first := r.Segments[0].Sequence
+	first := r.Segments.Sequence(0)
 	lo, hi := max(0, from-first), min(n, to-first+1)
 	if lo >= hi {
-		return nil
+		return Segments{}
 	}
-	return r.Segments[lo:hi]
+	return r.Segments.Slice(int(lo), int(hi))
 }
 
 // sources checks a clip, and returns the assets in which segments of it lie.
@@ -239,7 +240,9 @@ func (s *Snapshot) sources(c Clip) (of []string, err error) {
 		if !ok {
 			return nil, fault.New(fault.Invalid, "clip", s.ID, "it has no rendition "+strconv.Quote(c.Renditions[i].Name), "")
 		}
-		for _, seg := range r.between(c.From, c.To) {
+		between := r.between(c.From, c.To)
+		for k := range between.Len() {
+			seg := between.Unnamed(k)
 			there = true
 			in := seg.Asset
 			if in == "" {

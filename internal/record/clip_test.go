@@ -44,8 +44,8 @@ func recordedOn(t *testing.T, d *fakeDisk) (*Library, *Snapshot) {
 // of pictures is the clip's own.
 func edges(s *Snapshot) Clip {
 	v := s.Renditions[0]
-	c := Clip{Source: s.ID, From: v.Segments[1].Sequence, To: v.Segments[len(v.Segments)-2].Sequence}
-	own := OwnSegment{Segment: v.Segments[1], Track: &media.Track{Codec: media.H264, Timescale: v.Inits[0].Track.Timescale}, Init: []byte("init"), Data: []byte("data")}
+	c := Clip{Source: s.ID, From: v.Segments.At(1).Sequence, To: v.Segments.At(v.Segments.Len() - 2).Sequence}
+	own := OwnSegment{Segment: v.Segments.At(1), Track: &media.Track{Codec: media.H264, Timescale: v.Inits[0].Track.Timescale}, Init: []byte("init"), Data: []byte("data")}
 	c.Breaks = []int64{c.From + 1}
 	for _, r := range s.Renditions {
 		cr := ClipRendition{Name: r.Name}
@@ -70,16 +70,15 @@ func checkClip(t *testing.T, l *Library, s *Snapshot, c Clip, id string) {
 	}
 	for _, r := range got.Renditions {
 		from, _ := s.Rendition(r.Name)
-		want := from.between(c.From, c.To)
-		if len(r.Segments) != len(want) {
-			t.Fatalf("%s has %d segments, not %d", r.Name, len(r.Segments), len(want))
+		want := unpacked(from.between(c.From, c.To))
+		if r.Segments.Len() != len(want) {
+			t.Fatalf("%s has %d segments, not %d", r.Name, r.Segments.Len(), len(want))
 		}
 		tables, err := l.Tables(t.Context(), id, r.Name)
 		if err != nil || len(tables) != len(want) {
 			t.Fatalf("%d tables: %v", len(tables), err)
 		}
-		for i := range r.Segments {
-			seg := &r.Segments[i]
+		for i, seg := range unpacked(r.Segments) {
 			size := 4
 			if seg.Asset != "" {
 				size = int(want[i].Size)
@@ -177,7 +176,7 @@ func TestClipKeepsWhatItNeeds(t *testing.T) {
 			t.Errorf("for the second clip: %v", kept)
 		}
 		a, _ = l.Asset("as_second")
-		if n := len(a.Snapshot().Renditions[0].Segments); n != int(second.To-second.From+1) {
+		if n := a.Snapshot().Renditions[0].Segments.Len(); n != int(second.To-second.From+1) {
 			t.Errorf("the second clip has %d segments", n)
 		}
 		if err := l.Delete(t.Context(), "as_second"); err != nil {

@@ -93,9 +93,9 @@ func (l *Library) tied(ctx context.Context, id string, of []string, made bool) {
 func (l *Library) recoverClip(ctx context.Context, id string, d *draft, good int64, damaged bool) error {
 	n, of := 0, []string(nil)
 	for _, r := range d.renditions {
-		n += len(r.Segments)
-		for i := range r.Segments {
-			if in := r.Segments[i].Asset; in != "" && !slices.Contains(of, in) {
+		n += r.Segments.Len()
+		for i := range r.Segments.Len() {
+			if in := r.Segments.Unnamed(i).Asset; in != "" && !slices.Contains(of, in) {
 				of = append(of, in)
 			}
 		}
@@ -191,9 +191,9 @@ func (l *Library) needed(id string, clips []string) (map[string]struct{}, bool) 
 			return nil, false // it is being made, or its index cannot be read
 		}
 		for _, r := range a.Snapshot().Renditions {
-			for i := range r.Segments {
-				if s := &r.Segments[i]; s.Asset == id {
-					need[r.Name+"/"+s.Name] = struct{}{}
+			for i := range r.Segments.Len() {
+				if r.Segments.Unnamed(i).Asset == id {
+					need[r.Name+"/"+r.Segments.Name(i)] = struct{}{}
 				}
 			}
 		}

@@ -42,8 +42,8 @@ func TestTheClockJumps(t *testing.T) {
 func ordered(t *testing.T, s *Snapshot) {
 	t.Helper()
 	for _, r := range s.Renditions {
-		for i := 1; i < len(r.Segments); i++ {
-			before, seg := &r.Segments[i-1], &r.Segments[i]
+		for i := 1; i < r.Segments.Len(); i++ {
+			before, seg := r.Segments.At(i-1), r.Segments.At(i)
 			if d := seg.Start.Sub(before.Start.Add(before.Duration)); d < -time.Millisecond {
 				t.Errorf("%s: %s begins %v before %s ended", r.Name, seg.Name, -d, before.Name)
 			}

@@ -32,7 +32,7 @@ func TestDamagedIndexIsRepaired(t *testing.T) {
 		}
 
 		index := d.now["r/"+journalName(assetID)]
-		at := strings.Index(string(index.data), told.Renditions[0].Segments[4].Name)
+		at := strings.Index(string(index.data), told.Renditions[0].Segments.At(4).Name)
 		index.data[at] ^= 1
 		again, _ := library(t, d)
 		if err := again.Load(t.Context()); err != nil {
@@ -122,7 +122,7 @@ func TestParametersChange(t *testing.T) {
 			s := a.Snapshot()
 			compare(t, l, r.stream(), s)
 			v, ok := s.Rendition("v0")
-			if !ok || len(v.Inits) != 2 || v.Inits[0].Track.Width == v.Inits[1].Track.Width || v.Segments[len(v.Segments)-1].Init != 1 {
+			if !ok || len(v.Inits) != 2 || v.Inits[0].Track.Width == v.Inits[1].Track.Width || v.Segments.At(v.Segments.Len()-1).Init != 1 {
 				t.Fatalf("%+v", v)
 			}
 		}

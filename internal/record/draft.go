@@ -69,16 +69,17 @@ func (d *draft) apply(e *entry, data []byte) bool {
 
 // lose makes a gap of a segment.
 func (d *draft) lose(r *Rendition, sequence int64) bool {
-	if len(r.Segments) == 0 {
+	i, ok := r.Segments.Index(sequence)
+	if !ok {
 		return false
 	}
-	i := sequence - r.Segments[0].Sequence
-	if i < 0 || i >= int64(len(r.Segments)) || r.Segments[i].Gap {
+	s := r.Segments.At(i)
+	if s.Gap {
 		return false
 	}
-	s := &r.Segments[i]
 	d.bytes -= s.own()
 	s.Name, s.Asset, s.Gap, s.Size, s.KeySize = gapName, "", true, 0, 0
+	r.Segments.set(i, s)
 	d.countGaps(r)
 	return true
 }
@@ -89,8 +90,9 @@ func (d *draft) countGaps(r *Rendition) {
 		return
 	}
 	d.gaps = nil
-	for i := range r.Segments {
-		d.gaps = appendGap(d.gaps, &r.Segments[i])
+	for i := range r.Segments.Len() {
+		seg := r.Segments.Unnamed(i)
+		d.gaps = appendGap(d.gaps, &seg)
 	}
 }
 
@@ -114,39 +116,27 @@ func (d *draft) segment(r *Rendition, e *segmentEntry) bool {
 		BaseTime: e.Base, Ticks: e.Ticks, Offset: e.Offset, Size: e.Size, KeySize: e.KeySize,
 		Discontinuity: e.Discontinuity, Independent: e.Independent, Gap: e.Gap, Asset: e.Asset,
 	}
-	if n := len(r.Segments); n > 0 && seg.Sequence <= r.Segments[n-1].Sequence {
-		i := seg.Sequence - r.Segments[0].Sequence
-		if i < 0 || !r.Segments[i].Gap || seg.Gap {
+	n := r.Segments.Len()
+	if n > 0 && seg.Sequence <= r.Segments.Sequence(n-1) {
+		i, ok := r.Segments.Index(seg.Sequence)
+		if !ok || !r.Segments.Unnamed(i).Gap || seg.Gap {
 			return false
 		}
-		r.Segments[i] = seg
+		r.Segments.set(i, seg)
 		d.bytes += seg.own()
 		d.countGaps(r)
 		return true
 	}
-	before := len(r.Segments)
 	if !r.fill(&seg, time.Duration(d.head.Target)*time.Second) {
 		return false
 	}
-	seg.Name = d.shared(&seg)
-	r.Segments = append(r.Segments, seg)
+	r.Segments.append(seg)
 	d.bytes += seg.own()
-	for i := before; r == d.renditions[0] && i < len(r.Segments); i++ {
-		d.gaps = appendGap(d.gaps, &r.Segments[i])
+	for i := n; r == d.renditions[0] && i < r.Segments.Len(); i++ {
+		added := r.Segments.Unnamed(i)
+		d.gaps = appendGap(d.gaps, &added)
 	}
 	return true
-}
-
-// shared returns a segment's name, of the first rendition if it has the same one under that
-// number: pack calls those of one number alike, and an index of a day has many.
-func (d *draft) shared(seg *Segment) string {
-	list := d.renditions[0].Segments
-	if len(list) > 0 {
-		if i := seg.Sequence - list[0].Sequence; i >= 0 && i < int64(len(list)) && list[i].Name == seg.Name {
-			return list[i].Name
-		}
-	}
-	return seg.Name
 }
 
 // initIndex finds an initialization section, where almost always it is the last one.
@@ -163,11 +153,10 @@ func (r *Rendition) initIndex(name string) int32 {
 // that cannot be so many. The time between is shared among them; none is longer than the
 // playlist's target duration.
 func (r *Rendition) fill(seg *Segment, target time.Duration) bool {
-	n := len(r.Segments)
-	if n == 0 {
+	if r.Segments.Len() == 0 {
 		return true
 	}
-	last := &r.Segments[n-1]
+	last := r.Segments.Last()
 	missing := seg.Sequence - last.Sequence - 1
 	if missing == 0 {
 		return true
@@ -179,7 +168,7 @@ func (r *Rendition) fill(seg *Segment, target time.Duration) bool {
 	each := min(max(seg.Start.Sub(at)/time.Duration(missing), 0), target)
 	base := last.BaseTime + last.Ticks
 	for i := range missing {
-		r.Segments = append(r.Segments, Segment{
+		r.Segments.append(Segment{
 			Sequence: last.Sequence + 1 + i, Name: gapName, Init: last.Init, Gap: true,
 			Start: at, Duration: each, BaseTime: base, Ticks: track.Ticks(each),
 		})
@@ -202,14 +191,14 @@ func (d *draft) snapshot() *Snapshot {
 		s.State, s.Error = d.end.State, d.end.Error
 	}
 	for _, r := range d.renditions {
-		n := len(r.Segments)
-		if n == 0 {
+		if r.Segments.Len() == 0 {
 			continue
 		}
 		s.Renditions = append(s.Renditions, &Rendition{
-			Name: r.Name, Kind: r.Kind, Inits: r.Inits[:len(r.Inits):len(r.Inits)], Segments: r.Segments[:n:n],
+			Name: r.Name, Kind: r.Kind, Inits: r.Inits[:len(r.Inits):len(r.Inits)], Segments: r.Segments,
 		})
-		from, to := r.Segments[0].Start, r.Segments[n-1].Start.Add(r.Segments[n-1].Duration)
+		last := r.Segments.Last()
+		from, to := r.Segments.Unnamed(0).Start, last.Start.Add(last.Duration)
 		if s.Began.IsZero() || from.Before(s.Began) {
 			s.Began = from
 		}

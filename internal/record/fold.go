@@ -74,7 +74,7 @@ func (l *Library) readOpenFile(name string, d *draft) (out []*left, err error) {
 		case e.Init != nil && e.Init.Track != nil:
 			inits[e.R] = &left{rendition: e.R, kind: kinds[e.R], init: *e.Init, initData: data}
 		case e.Part != nil:
-			if r := d.rendition(e.R); r != nil && len(r.Segments) > 0 && e.Part.Sequence <= r.Segments[len(r.Segments)-1].Sequence {
+			if r := d.rendition(e.R); r != nil && e.Part.Sequence <= r.last() {
 				return nil // it was stored
 			}
 			at := slices.IndexFunc(out, func(o *left) bool { return o.rendition == e.R && o.seg.Name == e.Part.Name })
@@ -136,7 +136,7 @@ func (w *writer) foldSegment(ctx context.Context, s *left) error {
 			return nil
 		}
 	}
-	if n := len(r.Segments); n > 0 && s.seg.Sequence <= r.Segments[n-1].Sequence {
+	if s.seg.Sequence <= r.last() {
 		return nil // another of that number is there
 	}
 	data := s.data[:s.whole]
@@ -177,12 +177,11 @@ func (w *writer) foldSegment(ctx context.Context, s *left) error {
 // anew from there: that is another broadcast.
 func (w *writer) continues(s *pack.Stream) bool {
 	for _, r := range w.draft.renditions {
-		n := len(r.Segments)
 		p, ok := s.Rendition(r.Name)
-		if !ok || p.Derived() || n == 0 {
+		if !ok || p.Derived() || r.Segments.Len() == 0 {
 			continue // a rendition that is made here begins when it likes
 		}
-		last, snap := &r.Segments[n-1], p.Snapshot()
+		last, snap := r.Segments.Last(), p.Snapshot()
 		if !reaches(snap, last.Sequence, last.Name, last.Gap, last.Size) {
 			return false
 		}

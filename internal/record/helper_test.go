@@ -166,10 +166,9 @@ func library(t testing.TB, d *fakeDisk) (*Library, *Folder) {
 func check(t testing.TB, l *Library, s *Snapshot) {
 	t.Helper()
 	for _, r := range s.Renditions {
-		for i := range r.Segments {
-			seg := &r.Segments[i]
-			if i > 0 && seg.Sequence != r.Segments[i-1].Sequence+1 {
-				t.Errorf("%s: %d after %d", r.Name, seg.Sequence, r.Segments[i-1].Sequence)
+		for i, seg := range unpacked(r.Segments) {
+			if i > 0 && seg.Sequence != r.Segments.At(i-1).Sequence+1 {
+				t.Errorf("%s: %d after %d", r.Name, seg.Sequence, r.Segments.At(i-1).Sequence)
 			}
 			if seg.Gap {
 				continue
@@ -202,4 +201,12 @@ func content(t testing.TB, l *Library, asset, rendition, name string) []byte {
 		t.Error(err)
 	}
 	return b
+}
+
+// unpacked are the segments of a rendition.
+func unpacked(s Segments) (list []Segment) {
+	for i := range s.Len() {
+		list = append(list, s.At(i))
+	}
+	return list
 }

@@ -63,7 +63,7 @@ func TestIndexCutAtEveryByte(t *testing.T) {
 		}
 		segments := 0
 		if len(d.renditions) > 0 {
-			segments = len(d.renditions[0].Segments)
+			segments = d.renditions[0].Segments.Len()
 		}
 		if segments != max(0, whole-3) {
 			t.Fatalf("cut at %d: %d segments of %d records", cut, segments, whole)
@@ -113,7 +113,7 @@ func TestLoadOfAnIndexCutAtEveryByte(t *testing.T) {
 		}
 		n := 0
 		if s := a.Snapshot(); len(s.Renditions) > 0 {
-			n = len(s.Renditions[0].Segments)
+			n = s.Renditions[0].Segments.Len()
 		}
 		if n != max(0, whole-3) || a.Snapshot().State != Ready {
 			t.Fatalf("cut at %d: %d segments of %d records", cut, n, whole)
@@ -150,14 +150,14 @@ func TestIndexDamagedAtEveryByte(t *testing.T) {
 			continue // nothing can be made of the rest
 		}
 		var gaps int
-		segments := d.renditions[0].Segments
+		segments := unpacked(d.renditions[0].Segments)
 		for i := range segments {
 			if segments[i].Gap {
 				gaps++
 			}
 		}
 		first := hit == 3
-		if first && (len(segments) != 5 || gaps != 0) || !first && (len(segments) != 6 || gaps != 1 || d.renditions[0].Segments[hit-3].Duration != 2*time.Second) {
+		if first && (len(segments) != 5 || gaps != 0) || !first && (len(segments) != 6 || gaps != 1 || d.renditions[0].Segments.At(hit-3).Duration != 2*time.Second) {
 			t.Fatalf("at %d: %d segments, %d gaps", at, len(segments), gaps)
 		}
 	}
@@ -201,9 +201,9 @@ func FuzzReadIndex(f *testing.F) {
 			return
 		}
 		for _, r := range d.snapshot().Renditions {
-			for i := range r.Segments {
-				if int(r.Segments[i].Init) >= len(r.Inits) || i > 0 && r.Segments[i].Sequence != r.Segments[i-1].Sequence+1 {
-					t.Fatalf("segment %d of %s: %+v", i, r.Name, r.Segments[i])
+			for i := range r.Segments.Len() {
+				if int(r.Segments.At(i).Init) >= len(r.Inits) || i > 0 && r.Segments.At(i).Sequence != r.Segments.At(i-1).Sequence+1 {
+					t.Fatalf("segment %d of %s: %+v", i, r.Name, r.Segments.At(i))
 				}
 			}
 		}

@@ -17,21 +17,25 @@ const (
 	flagDiscontinuity = 1 << iota
 	flagIndependent
 	flagGap
+	flagBits = iota
 )
+
+func flags(discontinuity, independent, gap bool) (b byte) {
+	if discontinuity {
+		b |= flagDiscontinuity
+	}
+	if independent {
+		b |= flagIndependent
+	}
+	if gap {
+		b |= flagGap
+	}
+	return b
+}
 
 // marshalSegment returns the entry of a segment of rendition r.
 func marshalSegment(r string, e *segmentEntry) []byte {
-	var flags byte
-	if e.Discontinuity {
-		flags |= flagDiscontinuity
-	}
-	if e.Independent {
-		flags |= flagIndependent
-	}
-	if e.Gap {
-		flags |= flagGap
-	}
-	b := []byte{segmentMeta, flags}
+	b := []byte{segmentMeta, flags(e.Discontinuity, e.Independent, e.Gap)}
 	for _, v := range [...]int64{
 		e.Sequence, e.Start.Unix(), int64(e.Start.Nanosecond()), int64(e.Duration), e.Base, e.Ticks, e.Offset, e.Size, e.KeySize,
 	} {

@@ -43,11 +43,8 @@ type cached struct {
 	cost  int64
 }
 
-// What an asset's index takes in memory, about.
-const (
-	segmentCost = 160
-	assetCost   = 1 << 10
-)
+// assetCost is about what an asset takes in memory beside its segments, in bytes.
+const assetCost = 1 << 10
 
 // New returns a Library without assets; Load finds them. Its metrics are registered with reg
 // (nil for none).
@@ -121,7 +118,7 @@ func (l *Library) inMemory(id string) (a *Asset, known bool) {
 func (l *Library) keep(a *Asset) {
 	cost := int64(assetCost)
 	for _, r := range a.Snapshot().Renditions {
-		cost += int64(cap(r.Segments)) * segmentCost
+		cost += r.Segments.cost()
 		for _, i := range r.Inits {
 			cost += assetCost + int64(len(i.Data))
 		}
@@ -199,10 +196,7 @@ func (l *Library) Tables(ctx context.Context, asset, rendition string) ([]Table,
 	if !ok {
 		return nil, notFound("read the index", asset+"/"+rendition)
 	}
-	if len(r.Segments) == 0 {
-		return nil, nil
-	}
-	tables, first := make([][]byte, len(r.Segments)), r.Segments[0].Sequence
+	tables := make([][]byte, r.Segments.Len())
 	j, err := l.journals.Read(journalName(asset))
 	if err != nil {
 		return nil, err
@@ -212,7 +206,7 @@ func (l *Library) Tables(ctx context.Context, asset, rendition string) ([]Table,
 		if e.Segment == nil || e.R != rendition || e.Segment.Gap {
 			return nil
 		}
-		if n := e.Segment.Sequence - first; n >= 0 && n < int64(len(tables)) {
+		if n, ok := r.Segments.Index(e.Segment.Sequence); ok {
 			tables[n] = data
 		}
 		return ctx.Err()
@@ -220,9 +214,9 @@ func (l *Library) Tables(ctx context.Context, asset, rendition string) ([]Table,
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Table, 0, len(r.Segments))
-	for i := range r.Segments {
-		if s := &r.Segments[i]; !s.Gap {
+	out := make([]Table, 0, len(tables))
+	for i := range tables {
+		if s := r.Segments.Unnamed(i); !s.Gap {
 			out = append(out, Table{s.Sequence, tables[i], s.BaseTime, s.Size})
 		}
 	}

@@ -278,8 +278,8 @@ func (w *writer) noteStored() {
 		w.stored = make(map[string]int64, len(w.draft.renditions))
 	}
 	for _, r := range w.draft.renditions {
-		if n := len(r.Segments); n > 0 {
-			w.stored[r.Name] = r.Segments[n-1].Sequence
+		if r.Segments.Len() > 0 {
+			w.stored[r.Name] = r.last()
 		}
 	}
 }

@@ -90,12 +90,12 @@ func cutAt(t *testing.T, r *rig, at time.Duration, power bool, random *rand.Rand
 			lost = max(lost, list[len(list)-1].Start.Add(list[len(list)-1].Duration).Sub(list[0].Start))
 			continue
 		}
-		end, last := list[len(list)-1], have.Segments[len(have.Segments)-1]
+		end, last := list[len(list)-1], have.Segments.At(have.Segments.Len()-1)
 		lost = max(lost, end.Start.Add(end.Duration).Sub(last.Start.Add(last.Duration)))
-		for i, h := range have.Segments {
+		for i, h := range unpacked(have.Segments) {
 			w := list[i]
 			if h.Name != w.Name || h.Start.Sub(w.Start).Abs() > time.Microsecond || h.BaseTime != w.BaseTime || h.Offset != w.Offset ||
-				h.Independent != w.Independent || h.KeySize != w.KeySize || i < len(have.Segments)-1 && h.Ticks != w.Ticks {
+				h.Independent != w.Independent || h.KeySize != w.KeySize || i < have.Segments.Len()-1 && h.Ticks != w.Ticks {
 				t.Errorf("%s: %+v was %+v", sent.Name(), h, *w)
 			}
 			if b := content(t, l, assetID, sent.Name(), h.Name); !bytes.HasPrefix(bytes.Join(w.Blob.Chunks, nil), b) {
@@ -177,7 +177,7 @@ func TestPowerCutWhileParts(t *testing.T) {
 				if !ok {
 					continue // the power was cut before
 				}
-				end, last := list[len(list)-1], have.Segments[len(have.Segments)-1]
+				end, last := list[len(list)-1], have.Segments.At(have.Segments.Len()-1)
 				if lost := end.Start.Add(end.Duration).Sub(last.Start.Add(last.Duration)); lost > time.Second && told.Duration > 0 {
 					t.Errorf("cut %d: %v of %s is lost", cut, lost, sent.Name())
 				}
@@ -221,12 +221,15 @@ func TestAWindowOlderThanTheRecordingIsNotResumed(t *testing.T) {
 			t.Error("a broadcast goes on that lost what is recorded of the segment in progress")
 		}
 		w.left[0].size--
-		last := &w.draft.renditions[0].Segments[len(w.draft.renditions[0].Segments)-1]
+		have := w.draft.renditions[0]
+		list := unpacked(have.Segments)
+		last := &list[len(list)-1]
 		last.Name = "sother.1.m4s"
+		have.Segments = SegmentsOf(list)
 		if _, ok := l.Resume(streamID, s); ok {
 			t.Error("a broadcast goes on whose segments are others")
 		}
-		last.Sequence += 100
+		have.Segments = SegmentsOf([]Segment{{Sequence: last.Sequence + 100}})
 		if _, ok := l.Resume(streamID, s); ok {
 			t.Error("a broadcast goes on that is behind the recording")
 		}

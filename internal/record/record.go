@@ -63,7 +63,7 @@ type Rendition struct {
 	// Inits are the initialization sections; Segment.Init counts in them.
 	Inits []*Init
 	// Segments are without holes in their sequence numbers: what is missing is a Gap.
-	Segments []Segment
+	Segments Segments
 }
 
 // Init is an initialization section.

@@ -184,8 +184,8 @@ func (w *writer) follow(ctx context.Context, s *pack.Stream) error {
 
 // last is the number of the newest segment of a rendition in the asset; -1 if there is none.
 func (w *writer) last(rendition string) int64 {
-	if r := w.draft.rendition(rendition); r != nil && len(r.Segments) > 0 {
-		return r.Segments[len(r.Segments)-1].Sequence
+	if r := w.draft.rendition(rendition); r != nil {
+		return r.last()
 	}
 	return -1
 }

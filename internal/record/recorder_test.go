@@ -20,7 +20,7 @@ func compare(t *testing.T, l *Library, s *pack.Stream, snap *Snapshot) {
 			continue
 		}
 		segments := r.Snapshot().Segments
-		have := mine.Segments[max(0, len(mine.Segments)-len(segments)):]
+		have := unpacked(mine.Segments)[max(0, mine.Segments.Len()-len(segments)):]
 		if len(have) != len(segments) {
 			t.Errorf("%s: %d segments, of %d", r.Name(), len(have), len(segments))
 			continue
@@ -77,18 +77,18 @@ func TestABroadcastBecomesAnAsset(t *testing.T) {
 		compare(t, l, r.stream(), s)
 		var bytes int64
 		for _, rend := range s.Renditions {
-			for i := range rend.Segments {
-				bytes += rend.Segments[i].Size
+			for i := range rend.Segments.Len() {
+				bytes += rend.Segments.At(i).Size
 			}
 			for _, i := range rend.Inits {
 				bytes += int64(len(i.Data))
 			}
 			tables, err := l.Tables(t.Context(), assetID, rend.Name)
-			if err != nil || len(tables) != len(rend.Segments) {
+			if err != nil || len(tables) != rend.Segments.Len() {
 				t.Fatalf("%s: %d tables, %v", rend.Name, len(tables), err)
 			}
 			for i, table := range tables {
-				if table.Size != rend.Segments[i].Size || int64(table.Data[0])|int64(table.Data[1])<<8|int64(table.Data[2])<<16 != table.Size {
+				if table.Size != rend.Segments.At(i).Size || int64(table.Data[0])|int64(table.Data[1])<<8|int64(table.Data[2])<<16 != table.Size {
 					t.Errorf("%s: table %d is another's", rend.Name, i)
 				}
 			}
@@ -126,7 +126,7 @@ func indexed(l *Library) (n int) {
 		return 0
 	}
 	for _, r := range d.renditions {
-		n += len(r.Segments)
+		n += r.Segments.Len()
 	}
 	return n
 }
@@ -193,18 +193,18 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 			}
 			for _, was := range told.Renditions {
 				is, ok := now.Rendition(was.Name)
-				if !ok || len(is.Segments) < len(was.Segments) {
+				if !ok || is.Segments.Len() < was.Segments.Len() {
 					t.Fatalf("cut %d: %s has lost segments", cut, was.Name)
 				}
-				for i, seg := range was.Segments {
-					if got := is.Segments[i]; got.Name != seg.Name || got.Size != seg.Size {
+				for i, seg := range unpacked(was.Segments) {
+					if got := is.Segments.At(i); got.Name != seg.Name || got.Size != seg.Size {
 						t.Errorf("cut %d: %+v was %+v", cut, got, seg)
 					}
 				}
 			}
 			for _, is := range now.Renditions {
 				sent, _ := s.Rendition(is.Name)
-				for i, got := range is.Segments {
+				for i, got := range unpacked(is.Segments) {
 					want := sent.Snapshot().Segments[i]
 					if got.Name != want.Name || got.Start.Sub(want.Start).Abs() > time.Microsecond || (got.Duration-want.Duration).Abs() > time.Microsecond || got.BaseTime != want.BaseTime || got.Ticks != want.Ticks || got.Offset != want.Offset || got.Independent != want.Independent {
 						t.Errorf("cut %d: %+v was %+v", cut, got, *want)
@@ -245,9 +245,9 @@ func TestASlowStorageLeavesAGap(t *testing.T) {
 			t.Errorf("%v of %v is missing", missing, s.Duration)
 		}
 		for _, r := range s.Renditions {
-			for i := 1; i < len(r.Segments); i++ {
-				before := &r.Segments[i-1]
-				if d := r.Segments[i].Start.Sub(before.Start.Add(before.Duration)); d > 50*time.Millisecond || d < -50*time.Millisecond {
+			for i := 1; i < r.Segments.Len(); i++ {
+				before := r.Segments.At(i - 1)
+				if d := r.Segments.At(i).Start.Sub(before.Start.Add(before.Duration)); d > 50*time.Millisecond || d < -50*time.Millisecond {
 					t.Errorf("%s: %v between %d and the next", r.Name, d, before.Sequence)
 				}
 			}

@@ -129,9 +129,9 @@ func (d *draft) objects() map[string]struct{} {
 		for _, i := range r.Inits {
 			out[r.Name+"/"+i.Name] = struct{}{}
 		}
-		for i := range r.Segments {
-			if s := &r.Segments[i]; !s.Gap {
-				out[r.Name+"/"+s.Name] = struct{}{}
+		for i := range r.Segments.Len() {
+			if !r.Segments.Unnamed(i).Gap {
+				out[r.Name+"/"+r.Segments.Name(i)] = struct{}{}
 			}
 		}
 	}
@@ -204,20 +204,23 @@ func (w *writer) describeData(ctx context.Context, kind media.Kind, init *Init, 
 // of the ones around it, if it is the same; after the last one the newest, for it is in the
 // index before its first segment is stored.
 func (r *Rendition) initAround(number int64) *Init {
-	n := len(r.Segments)
-	if n == 0 || number > r.Segments[n-1].Sequence {
+	if number > r.last() {
 		if len(r.Inits) == 0 {
 			return nil
 		}
 		return r.Inits[len(r.Inits)-1]
 	}
-	i := number - r.Segments[0].Sequence
-	if i < 0 || !r.Segments[i].Gap || r.Segments[i].Name != gapName {
+	i, ok := r.Segments.Index(number)
+	if !ok {
 		return nil
 	}
-	at := r.Segments[i].Init
-	for _, s := range r.Segments[i:] {
-		if !s.Gap {
+	gap := r.Segments.At(i)
+	if !gap.Gap || gap.Name != gapName {
+		return nil
+	}
+	at := gap.Init
+	for ; i < r.Segments.Len(); i++ {
+		if s := r.Segments.Unnamed(i); !s.Gap {
 			if s.Init != at {
 				return nil
 			}

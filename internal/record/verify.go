@@ -111,9 +111,9 @@ func (l *Library) Verify(ctx context.Context, id string, deep bool) (Report, err
 		for _, i := range r.Inits {
 			out.compare(there, id+"/"+r.Name+"/"+i.Name, int64(len(i.Data)), r.Name, -1)
 		}
-		for i := range r.Segments {
-			if s := &r.Segments[i]; !s.Gap {
-				out.compare(there, objectName(id, r.Name, s), s.Size, r.Name, s.Sequence)
+		for i := range r.Segments.Len() {
+			if s := r.Segments.At(i); !s.Gap {
+				out.compare(there, objectName(id, r.Name, &s), s.Size, r.Name, s.Sequence)
 			}
 		}
 	}
@@ -141,8 +141,8 @@ func objectName(asset, rendition string, s *Segment) string {
 func (l *Library) sizes(ctx context.Context, s *Snapshot) (map[string]int64, error) {
 	assets := map[string]struct{}{s.ID: {}}
 	for _, r := range s.Renditions {
-		for i := range r.Segments {
-			if other := r.Segments[i].Asset; other != "" {
+		for i := range r.Segments.Len() {
+			if other := r.Segments.Unnamed(i).Asset; other != "" {
 				assets[other] = struct{}{}
 			}
 		}
@@ -188,8 +188,8 @@ func (l *Library) compareSamples(ctx context.Context, out *Report) error {
 			return err
 		}
 		next := 0
-		for i := range r.Segments {
-			s := &r.Segments[i]
+		for i := range r.Segments.Len() {
+			s := r.Segments.At(i)
 			if s.Gap {
 				continue
 			}
@@ -200,7 +200,7 @@ func (l *Library) compareSamples(ctx context.Context, out *Report) error {
 				continue // it was added since the index was read for tables
 			}
 			table := tables[next]
-			name := objectName(out.ID, r.Name, s)
+			name := objectName(out.ID, r.Name, &s)
 			if wrong[name] || s.Size > maxObject || len(table.Data) == 0 {
 				continue
 			}
@@ -317,8 +317,8 @@ func (r *Report) nothingThere() bool {
 		}
 	}
 	for _, rendition := range r.Renditions {
-		for i := range rendition.Segments {
-			if !rendition.Segments[i].Gap {
+		for i := range rendition.Segments.Len() {
+			if !rendition.Segments.Unnamed(i).Gap {
 				all++
 			}
 		}

@@ -44,7 +44,7 @@ func TestVerifyAndRepair(t *testing.T) {
 
 		object := func(name string) string { return assetID + "/" + v.Name + "/" + name }
 		at := func(name string) string { return "r/" + object(name) }
-		missing, short, stray := v.Segments[2].Name, v.Segments[4].Name, "s0.5.m4s"
+		missing, short, stray := v.Segments.At(2).Name, v.Segments.At(4).Name, "s0.5.m4s"
 		init := v.Inits[0].Name
 		delete(d.now, at(missing))
 		d.now[at(short)].data = d.now[at(short)].data[:100]
@@ -53,14 +53,14 @@ func TestVerifyAndRepair(t *testing.T) {
 			t.Fatal(err)
 		}
 		index := d.now["r/"+journalName(assetID)]
-		index.data[strings.Index(string(index.data), v.Segments[6].Name)] ^= 1
+		index.data[strings.Index(string(index.data), v.Segments.At(6).Name)] ^= 1
 		l, _ = library(t, d)
 		if err := l.Load(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{
 			"altered " + object(short), "damaged " + journalName(assetID), "missing " + object(init), "missing " + object(missing),
-			"stray " + object(stray), "stray " + object(v.Segments[6].Name),
+			"stray " + object(stray), "stray " + object(v.Segments.At(6).Name),
 		}
 		slices.Sort(want)
 		if list := found(false); !slices.Equal(list, want) {
@@ -88,7 +88,7 @@ func TestVerifyAndRepair(t *testing.T) {
 			now := a.Snapshot()
 			check(t, l, now)
 			if now.State != Ready || now.Duration != was.Duration || len(now.Gaps) != 2 ||
-				!now.Renditions[0].Segments[2].Gap || !now.Renditions[0].Segments[4].Gap || now.Renditions[0].Segments[6].Gap {
+				!now.Renditions[0].Segments.At(2).Gap || !now.Renditions[0].Segments.At(4).Gap || now.Renditions[0].Segments.At(6).Gap {
 				t.Errorf("%s, %v, before %v, gaps %v", now.State, now.Duration, was.Duration, now.Gaps)
 			}
 			l, _ = library(t, d) // and once more as it is on disk

@@ -197,7 +197,7 @@ func (l *Library) Finish(ctx context.Context, id string) error {
 // of.
 func (w *writer) nothing(ctx context.Context) (bool, error) {
 	for _, r := range w.draft.renditions {
-		if len(r.Segments) > 0 {
+		if r.Segments.Len() > 0 {
 			return false, nil
 		}
 	}

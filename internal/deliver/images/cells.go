@@ -2,6 +2,7 @@ package images
 
 import (
 	"fmt"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -34,13 +35,13 @@ func boardOf(s *record.Snapshot, since time.Time) (board, bool) {
 	if r == nil {
 		return board{}, false
 	}
-	list := r.Segments
-	first := list[0].Sequence
+	list := &r.Segments
+	first := list.Sequence(0)
 	if at := at(list, since); at > 0 {
-		first = list[at].Sequence
+		first = list.Sequence(at)
 	}
 	b := board{r: r, step: 1}
-	for last := list[len(list)-1].Sequence; last/b.step-first/b.step >= maxCells; b.step *= 2 {
+	for last := list.Sequence(list.Len() - 1); last/b.step-first/b.step >= maxCells; b.step *= 2 {
 	}
 	// The sheet on which the first one stands is whole.
 	b.lay(sheetStart(first, b.step))
@@ -53,14 +54,15 @@ func (b *board) lay(from int64) {
 	stretch := int64(-1)
 	var pending bool // the stretch has no cell yet
 	var start time.Duration
-	for i := range b.r.Segments {
-		seg := &b.r.Segments[i]
+	for i := range b.r.Segments.Len() {
+		seg := b.r.Segments.Unnamed(i)
 		if seg.Sequence >= from {
 			if n := seg.Sequence / b.step; n != stretch {
 				stretch, pending, start = n, true, begin
 			}
 			if pending && !seg.Gap && seg.KeySize > 0 {
-				b.cells = append(b.cells, cell{seg, start})
+				shown := b.r.Segments.At(i)
+				b.cells = append(b.cells, cell{&shown, start})
 				pending = false
 			}
 		}
@@ -114,7 +116,7 @@ func sheetOf(s *record.Snapshot, name string) (b board, cells []cell, ok bool) {
 	}
 	step, first, count := n[0], n[1], n[2]
 	// Only what an index may have named, so that there are few.
-	if r := smallest(s); r != nil && step <= int64(len(r.Segments)) && step&(step-1) == 0 && count <= maxTiles {
+	if r := smallest(s); r != nil && step <= int64(r.Segments.Len()) && step&(step-1) == 0 && count <= maxTiles {
 		b = board{r: r, step: step}
 		b.lay(sheetStart(first, step))
 		for _, sheet := range b.sheetsUntil(first) {
@@ -142,39 +144,31 @@ func (b *board) sheetsUntil(first int64) [][]cell {
 
 // at returns the index of the segment that a moment is in; the first or last one for those
 // outside.
-func at(list []record.Segment, when time.Time) int {
-	low, high := 0, len(list)
-	for low+1 < high {
-		if mid := (low + high) / 2; list[mid].Start.After(when) {
-			high = mid
-		} else {
-			low = mid
-		}
-	}
-	return low
+func at(list *record.Segments, when time.Time) int {
+	return max(0, sort.Search(list.Len(), func(i int) bool { return list.Unnamed(i).Start.After(when) })-1)
 }
 
 // keyNear returns the segment whose first picture is the nearest key frame to a moment.
 func keyNear(r *record.Rendition, when time.Time) (*record.Segment, bool) {
-	list := r.Segments
-	if len(list) == 0 {
+	list := &r.Segments
+	if list.Len() == 0 {
 		return nil, false
 	}
 	here := at(list, when)
 	var best *record.Segment
 	try := func(i int) bool {
-		seg := &list[i]
+		seg := list.At(i)
 		if seg.Gap || seg.KeySize == 0 {
 			return false
 		}
 		if best == nil || seg.Start.Sub(when).Abs() < best.Start.Sub(when).Abs() {
-			best = seg
+			best = &seg
 		}
 		return true
 	}
 	for i := here; i >= 0 && i > here-maxWalk && !try(i); i-- {
 	}
-	for i := here + 1; i < len(list) && i < here+maxWalk && !try(i); i++ {
+	for i := here + 1; i < list.Len() && i < here+maxWalk && !try(i); i++ {
 	}
 	return best, best != nil
 }
@@ -209,7 +203,7 @@ func smallest(s *record.Snapshot) (best *record.Rendition) {
 	var main *record.Rendition
 	const late = 2 // segments by which a rendition that is being made may be behind
 	for _, r := range s.Renditions {
-		n := len(r.Segments)
+		n := r.Segments.Len()
 		if r.Kind != media.Video || n == 0 {
 			continue
 		}
@@ -217,8 +211,9 @@ func smallest(s *record.Snapshot) (best *record.Rendition) {
 			main, best = r, r
 			continue
 		}
-		whole := r.Segments[0].Sequence <= main.Segments[0].Sequence && r.Segments[n-1].Sequence+late >= main.Segments[len(main.Segments)-1].Sequence
-		w, had := trackOf(r, &r.Segments[n-1]).Width, trackOf(best, &best.Segments[len(best.Segments)-1]).Width
+		whole := r.Segments.Sequence(0) <= main.Segments.Sequence(0) && r.Segments.Sequence(n-1)+late >= main.Segments.Sequence(main.Segments.Len()-1)
+		last, before := r.Segments.Last(), best.Segments.Last()
+		w, had := trackOf(r, &last).Width, trackOf(best, &before).Width
 		if whole && w >= tileWidth && w < had && gaps(r) <= gaps(main) {
 			best = r
 		}
@@ -227,8 +222,8 @@ func smallest(s *record.Snapshot) (best *record.Rendition) {
 }
 
 func gaps(r *record.Rendition) (n int) {
-	for i := range r.Segments {
-		if r.Segments[i].Gap {
+	for i := range r.Segments.Len() {
+		if r.Segments.Unnamed(i).Gap {
 			n++
 		}
 	}

@@ -273,12 +273,12 @@ func (b *board) index(v view) []byte {
 		}
 		return c.begin
 	}
-	list := b.r.Segments
-	end := list[len(list)-1].Start.Add(list[len(list)-1].Duration).Sub(v.s.Origin)
+	last := b.r.Segments.Last()
+	end := last.Start.Add(last.Duration).Sub(v.s.Origin)
 	if !v.live {
 		end = 0
-		for i := range list {
-			end += list[i].Duration
+		for i := range b.r.Segments.Len() {
+			end += b.r.Segments.Unnamed(i).Duration
 		}
 	}
 	sheets := b.sheets()

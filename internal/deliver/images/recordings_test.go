@@ -77,6 +77,7 @@ func recordingOf(n int, width int, edit ...func(i int, s *record.Segment)) *reco
 	}
 	r := &record.Rendition{Name: "v0", Kind: media.Video, Inits: []*record.Init{{Name: "a", Track: track()}, {Name: "b", Track: track()}}}
 	at := recordBegan
+	var list []record.Segment
 	for i := range n {
 		seg := record.Segment{Sequence: firstNumber + int64(i), Start: at, Duration: 2 * time.Second, Size: 5000, KeySize: recordedKey, Independent: true}
 		seg.Name = fmt.Sprintf("v0.%d.m4s", seg.Sequence)
@@ -84,8 +85,9 @@ func recordingOf(n int, width int, edit ...func(i int, s *record.Segment)) *reco
 			e(i, &seg)
 		}
 		at = at.Add(seg.Duration)
-		r.Segments = append(r.Segments, seg)
+		list = append(list, seg)
 	}
+	r.Segments = record.SegmentsOf(list)
 	return &record.Snapshot{ID: "as_1", State: record.Ready, Began: recordBegan, Ended: at, Origin: recordOrigin, TargetDuration: 2, Renditions: []*record.Rendition{r}}
 }
 
@@ -320,9 +322,11 @@ func TestThumbnailAtAnyTime(t *testing.T) {
 	s := recordingOf(600, 1280)
 	small := recordingOf(600, 320).Renditions[0]
 	small.Name = "low"
-	for i := range small.Segments {
-		small.Segments[i].Name = fmt.Sprintf("low.%d.m4s", small.Segments[i].Sequence)
+	list := unpacked(small.Segments)
+	for i := range list {
+		list[i].Name = fmt.Sprintf("low.%d.m4s", list[i].Sequence)
 	}
+	small.Segments = record.SegmentsOf(list)
 	s.Renditions = append(s.Renditions, small)
 	r := newRecordRig(t, s)
 	for query, want := range map[string]string{
@@ -456,4 +460,12 @@ func TestPicturesOfLivePast(t *testing.T) {
 			}
 		}
 	})
+}
+
+// unpacked are the segments of a rendition.
+func unpacked(s record.Segments) (list []record.Segment) {
+	for i := range s.Len() {
+		list = append(list, s.At(i))
+	}
+	return list
 }

@@ -48,11 +48,13 @@ func BenchmarkFirstByte(b *testing.B) {
 			b.Fatal(err)
 		}
 		add(r, segments, 2*time.Second)
-		for i := range r.Segments {
-			seg := &r.Segments[i]
+		list := unpacked(r.Segments)
+		for i := range list {
+			seg := &list[i]
 			seg.Size = int64(len(data))
 			s.tables[r.Name] = append(s.tables[r.Name], record.Table{Sequence: seg.Sequence, Data: table, BaseTime: seg.BaseTime, Size: seg.Size})
 		}
+		r.Segments = record.SegmentsOf(list)
 		return r
 	}
 	s.s = snapshot(record.Ready, fill(rendition("v0", picture), 120), fill(rendition("a0", sound), 94))

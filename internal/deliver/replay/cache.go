@@ -23,7 +23,7 @@ type stamp struct {
 func stampOf(s *record.Snapshot) stamp {
 	out := stamp{state: s.State, bytes: s.Bytes}
 	for _, r := range s.Renditions {
-		out.segments += len(r.Segments)
+		out.segments += r.Segments.Len()
 	}
 	return out
 }

@@ -103,8 +103,8 @@ func (h *manifests) media(a *answer, s *record.Snapshot, t mpd.Target) {
 		h.memory(a, r, init.Data)
 		return
 	}
-	switch seg := segmentOf(r, number); {
-	case seg == nil:
+	switch seg := itemOf(r, number); {
+	case seg.at < 0:
 		missing()
 	case seg.Gap:
 		fragment := fmp4.Fragment{Sequence: uint32(number), Track: init.Track, BaseDTS: max(0, seg.BaseTime)}
@@ -112,6 +112,7 @@ func (h *manifests) media(a *answer, s *record.Snapshot, t mpd.Target) {
 	case r.Inits[seg.Init] != init:
 		missing()
 	default:
-		h.segment(a, s, r, seg)
+		full := r.Segments.At(seg.at)
+		h.segment(a, s, r, &full)
 	}
 }

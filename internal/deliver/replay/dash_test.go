@@ -88,7 +88,7 @@ func follows(t *testing.T, h http.Handler, text string, s *record.Snapshot) map[
 						at = *span.T
 					}
 					for range span.R + 1 {
-						seg := segmentOf(r, number)
+						seg := itemOf(r, number)
 						shown := seg.BaseTime + seg.Offset
 						begins := time.Duration(float64(at-tmpl.Offset)/float64(tmpl.Timescale)*1e9) + start
 						if at != shown || begins < -100*time.Millisecond {

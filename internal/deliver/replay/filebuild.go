@@ -73,7 +73,7 @@ func (f builder) build(ctx context.Context, s *record.Snapshot, chosen []*record
 func (f builder) share(ctx context.Context, s *record.Snapshot, r *record.Rendition) (p share) {
 	t := &p.track
 	t.Name = r.Name
-	t.Segments, p.places = make([]mp4file.Segment, 0, len(r.Segments)), make([]place, 0, len(r.Segments))
+	t.Segments, p.places = make([]mp4file.Segment, 0, r.Segments.Len()), make([]place, 0, r.Segments.Len())
 	read := map[*record.Rendition]*tables{}
 	for item := range content(s, r) {
 		list, ok := read[item.of]
@@ -91,13 +91,13 @@ func (f builder) share(ctx context.Context, s *record.Snapshot, r *record.Rendit
 		}
 		init := item.init()
 		if init == nil {
-			return share{err: fault.New(fault.Internal, "download", item.Name, "the index names no initialization section of a segment", "")}
+			return share{err: fault.New(fault.Internal, "download", item.name(), "the index names no initialization section of a segment", "")}
 		}
 		if t.Track == nil {
 			t.Track = init.Track
 		}
 		t.Segments = append(t.Segments, mp4file.Segment{Table: mp4file.Table(table.Data), BaseTime: table.BaseTime, Size: table.Size, Track: init.Track})
-		p.places = append(p.places, place{holder(s, &item.Segment), item.of.Name, item.Name})
+		p.places = append(p.places, place{holder(s, &item.Segment), item.of.Name, item.name()})
 		// A sample has 2 to 4 bytes of a table and up to 20 in the head.
 		const headOfTable, eachSegment = 8, 160
 		p.cost += headOfTable*int64(len(table.Data)) + eachSegment

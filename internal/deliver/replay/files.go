@@ -144,7 +144,7 @@ func choose(s *record.Snapshot, ext, name string) ([]*record.Rendition, error) {
 	}
 	var sound []*record.Rendition
 	for _, r := range s.Renditions {
-		if r.Kind == media.Audio && len(r.Segments) > 0 {
+		if r.Kind == media.Audio && r.Segments.Len() > 0 {
 			sound = append(sound, r)
 		}
 	}
@@ -152,7 +152,7 @@ func choose(s *record.Snapshot, ext, name string) ([]*record.Rendition, error) {
 	if name != "" {
 		r, ok := s.Rendition(name)
 		switch {
-		case !ok || len(r.Segments) == 0:
+		case !ok || r.Segments.Len() == 0:
 			return refuse(fault.NotFound, s.ID, "the asset has no such rendition", "Its tracks are listed at /v1/assets/"+s.ID)
 		case ext == pictureExt && r.Kind == media.Audio:
 			return refuse(fault.Invalid, name, "the rendition is sound", "Ask for "+fileName+soundExt)

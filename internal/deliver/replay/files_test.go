@@ -205,8 +205,7 @@ func TestFilesAreRefusedWithTheReason(t *testing.T) {
 	other := *changed.Inits[0].Track
 	other.SampleRate, other.Config = 44100, []byte{0x12, 0x10}
 	changed.Inits = append(changed.Inits[:1:1], &record.Init{Name: "i2.mp4", Track: &other})
-	changed.Segments = append([]record.Segment(nil), changed.Segments...)
-	changed.Segments[5].Init = 1
+	alter(&changed, 5, func(s *record.Segment) { s.Init = 1 })
 	s.s = snapshot(record.Ready, whole.Renditions[0], &changed)
 	if w := download(t, f, files+"download.mp4"); w.Code != 400 || !strings.Contains(w.Body.String(), "wrong pitch") {
 		t.Errorf("another sample rate: %d %s", w.Code, w.Body)
@@ -216,7 +215,7 @@ func TestFilesAreRefusedWithTheReason(t *testing.T) {
 // A segment that is missing ends the download early, and the client sees it.
 func TestAFileWithoutASegmentIsNotTakenForWhole(t *testing.T) {
 	s, f, reg := newShelf(t)
-	delete(s.objects, assetID+"/v0/"+s.s.Renditions[0].Segments[4].Name)
+	delete(s.objects, assetID+"/v0/"+s.s.Renditions[0].Segments.Name(4))
 	srv := httptest.NewServer(f)
 	defer srv.Close()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+files+"download.mp4", nil)

@@ -16,8 +16,7 @@ func TestAFileWithAChangeOfParameters(t *testing.T) {
 	other := *changed.Inits[0].Track
 	other.Width, other.Height, other.Config = 1920, 1080, append([]byte{1, 0x64, 0, 0x28}, avc[4:]...)
 	changed.Inits = append(changed.Inits[:1:1], &record.Init{Name: "i2.mp4", Track: &other})
-	changed.Segments = append([]record.Segment(nil), changed.Segments...)
-	changed.Segments[5].Init = 1
+	alter(&changed, 5, func(s *record.Segment) { s.Init = 1 })
 	s.s = snapshot(record.Ready, &changed, s.s.Renditions[1])
 	w := download(t, f, files+"download.mp4")
 	whole := w.Body.Bytes()
@@ -40,7 +39,7 @@ func TestAFileOfARenditionWithHoles(t *testing.T) {
 	small := video(854, 480, "avc1.64001e")
 	small.Config = append([]byte{1, 0x64, 0, 0x1e}, avc[4:]...)
 	rung := s.put(t, rendition("480p", small), 6, 0, 3, 4, 5)
-	rung.Segments = rung.Segments[1:5]
+	rung.Segments = rung.Segments.Slice(1, 5)
 	s.s = snapshot(record.Ready, append(slices.Clone(s.s.Renditions), rung)...)
 	w := download(t, f, files+"download.mp4?rendition=480p")
 	whole := w.Body.Bytes()
@@ -70,14 +69,16 @@ func TestAFileOfSegmentsOfAnotherAsset(t *testing.T) {
 	s, f, _ := newShelf(t)
 	want := download(t, f, files+"download.mp4").Body.Bytes()
 	for _, r := range s.s.Renditions {
-		for i := range r.Segments {
-			seg := &r.Segments[i]
+		list := unpacked(r.Segments)
+		for i := range list {
+			seg := &list[i]
 			if own := assetID + "/" + r.Name + "/" + seg.Name; i%2 == 0 && !seg.Gap {
 				seg.Asset = "as_source"
 				s.objects["as_source/"+r.Name+"/"+seg.Name] = s.objects[own]
 				delete(s.objects, own)
 			}
 		}
+		r.Segments = record.SegmentsOf(list)
 	}
 	_, fresh, _ := newShelf(t)
 	fresh.lib = s

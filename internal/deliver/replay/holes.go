@@ -14,10 +14,12 @@ import (
 
 // item is a segment as the playlist of a rendition lists it.
 type item struct {
-	record.Segment
+	record.Segment // without its Name
 	// of is the rendition that it is of, to whose Inits its Init is an index: the one whose
 	// playlist it is, or the source.
 	of *record.Rendition
+	// at is its index in that; -1 if it is not there.
+	at int
 }
 
 // lineup is what the playlist of a rendition lists. A later snapshot's has the same items,
@@ -41,7 +43,7 @@ const maxLate = 20 * time.Second
 func lineupOf(s *record.Snapshot, own *record.Rendition) lineup {
 	l := lineup{own: own, pace: own, last: -1}
 	for _, r := range s.Renditions {
-		if r.Kind == own.Kind && len(r.Segments) > 0 {
+		if r.Kind == own.Kind && r.Segments.Len() > 0 {
 			l.pace = r // they are in the order in which they began
 			break
 		}
@@ -49,23 +51,23 @@ func lineupOf(s *record.Snapshot, own *record.Rendition) lineup {
 	if l.pace != own && standsFor(l.pace, own) {
 		l.source = l.pace
 	}
-	if len(l.pace.Segments) == 0 {
+	n := l.pace.Segments.Len()
+	if n == 0 {
 		return l
 	}
-	n := len(l.pace.Segments)
-	l.first, l.last = l.pace.Segments[0].Sequence, l.pace.Segments[n-1].Sequence
+	l.first, l.last = l.pace.Segments.Sequence(0), l.pace.Segments.Sequence(n-1)
 	mine := l.first - 1
-	if n := len(own.Segments); n > 0 {
-		l.first = min(l.first, own.Segments[0].Sequence)
-		mine = own.Segments[n-1].Sequence
+	if n := own.Segments.Len(); n > 0 {
+		l.first = min(l.first, own.Segments.Sequence(0))
+		mine = own.Segments.Sequence(n - 1)
 	}
 	switch {
 	case l.pace == own:
 	case ended(s):
 		l.last = max(l.last, mine)
 	default:
-		end := endOf(&l.pace.Segments[n-1])
-		for l.last > mine && end.Sub(endOf(segmentOf(l.pace, l.last))) < maxLate {
+		end := endAt(&l.pace.Segments, n-1)
+		for n--; n >= 0 && l.last > mine && end.Sub(endAt(&l.pace.Segments, n)) < maxLate; n-- {
 			l.last-- // it may still come
 		}
 		l.last = max(l.last, mine)
@@ -101,26 +103,37 @@ func (l *lineup) len() int { return int(max(0, l.last-l.first+1)) }
 
 // at returns the item of a sequence number from l.first to l.last.
 func (l *lineup) at(sequence int64) item {
-	mine, pace := segmentOf(l.own, sequence), segmentOf(l.pace, sequence)
-	var out item
-	switch {
-	case mine != nil && !mine.Gap:
-		out = item{*mine, l.own}
-	case l.source != nil && pace != nil && !pace.Gap && l.source.Inits[pace.Init].Track.Codec == l.own.Inits[0].Track.Codec:
-		out = item{*pace, l.source}
-	case mine != nil:
-		out = item{*mine, l.own}
-	case pace != nil:
-		out = item{*pace, l.own}
-		out.Gap, out.Independent = true, false
-		out.Name, out.Init, out.Size, out.KeySize = "", 0, 0, 0
-	default: // behind the source's last one, where all is own: there are no holes in that
-		out = item{record.Segment{Sequence: sequence, Gap: true}, l.own}
+	mine := itemOf(l.own, sequence)
+	if l.pace == l.own {
+		return mine
 	}
-	if pace != nil {
+	pace := itemOf(l.pace, sequence)
+	out := mine
+	switch {
+	case mine.at >= 0 && !mine.Gap:
+	case l.source != nil && pace.at >= 0 && !pace.Gap && l.source.Inits[pace.Init].Track.Codec == l.own.Inits[0].Track.Codec:
+		out = pace
+	case mine.at >= 0:
+	case pace.at >= 0:
+		out = pace
+		out.of, out.at = l.own, -1
+		out.Gap, out.Independent = true, false
+		out.Init, out.Size, out.KeySize = 0, 0, 0
+	default: // behind the source's last one, where all is own: there are no holes in that
+	}
+	if pace.at >= 0 {
 		out.Discontinuity = pace.Discontinuity // they are counted alike in all renditions
 	}
 	return out
+}
+
+// itemOf is a rendition's segment with a sequence number; a gap if it has none.
+func itemOf(r *record.Rendition, sequence int64) item {
+	i, ok := r.Segments.Index(sequence)
+	if !ok {
+		return item{record.Segment{Sequence: sequence, Gap: true}, r, -1}
+	}
+	return item{r.Segments.Unnamed(i), r, i}
 }
 
 // independent reports whether each segment can be decoded without the others.
@@ -141,17 +154,19 @@ func (i *item) init() *record.Init {
 	return i.of.Inits[i.Init]
 }
 
-// segmentOf returns a rendition's segment with a sequence number; nil if it has none.
-func segmentOf(r *record.Rendition, sequence int64) *record.Segment {
-	if len(r.Segments) == 0 {
-		return nil
+// name is what an item is called; empty if it is not stored.
+func (i *item) name() string {
+	if i.at < 0 {
+		return ""
 	}
-	i := sequence - r.Segments[0].Sequence
-	if i < 0 || i >= int64(len(r.Segments)) {
-		return nil
-	}
-	return &r.Segments[i]
+	return i.of.Segments.Name(i.at)
 }
 
 // endOf is when a segment ends on the wall clock.
 func endOf(s *record.Segment) time.Time { return s.Start.Add(s.Duration) }
+
+// endAt is when the segment with an index ends on the wall clock.
+func endAt(list *record.Segments, i int) time.Time {
+	seg := list.Unnamed(i)
+	return endOf(&seg)
+}

@@ -90,23 +90,25 @@ func (m Moment) In(s *record.Snapshot) time.Time {
 	if !m.at.IsZero() || pace == nil {
 		return m.at
 	}
-	list, left := pace.Segments, m.offset
+	list, left := &pace.Segments, m.offset
 	if m.back {
-		for i := len(list) - 1; i >= 0; i-- {
-			if seg := &list[i]; left <= seg.Duration {
-				return endOf(seg).Add(-left)
+		for i := list.Len() - 1; i >= 0; i-- {
+			seg := list.Unnamed(i)
+			if left <= seg.Duration {
+				return endOf(&seg).Add(-left)
 			}
-			left -= list[i].Duration
+			left -= seg.Duration
 		}
-		return list[0].Start
+		return list.Unnamed(0).Start
 	}
-	for i := range list {
-		if left < list[i].Duration {
-			return list[i].Start.Add(left)
+	for i := range list.Len() {
+		seg := list.Unnamed(i)
+		if left < seg.Duration {
+			return seg.Start.Add(left)
 		}
-		left -= list[i].Duration
+		left -= seg.Duration
 	}
-	return endOf(&list[len(list)-1])
+	return endAt(list, list.Len()-1)
 }
 
 // paceOf is the rendition that the numbers and the times of an asset are of: the publisher's
@@ -115,7 +117,7 @@ func paceOf(s *record.Snapshot) *record.Rendition {
 	var first *record.Rendition
 	for _, r := range s.Renditions { // in the order in which they began
 		switch {
-		case len(r.Segments) == 0:
+		case r.Segments.Len() == 0:
 		case r.Kind == media.Video:
 			return r
 		case first == nil:

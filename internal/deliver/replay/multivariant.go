@@ -39,11 +39,11 @@ func (l *lineup) worthwhile() bool {
 		return false
 	}
 	if l.own == l.pace || l.own.Kind != media.Video {
-		return len(l.own.Segments) > 0
+		return l.own.Segments.Len() > 0
 	}
 	all, own, lost := 0, 0, 0
-	for i := range l.pace.Segments {
-		pace := &l.pace.Segments[i]
+	for i := range l.pace.Segments.Len() {
+		pace := l.pace.Segments.Unnamed(i)
 		if pace.Gap {
 			continue
 		}
@@ -82,8 +82,8 @@ func measured(s *record.Snapshot, l *lineup, alone bool) m3u8.Rendition {
 func mainTrack(r *record.Rendition) *media.Track {
 	lengths := make([]time.Duration, len(r.Inits))
 	best := 0
-	for i := range r.Segments {
-		seg := &r.Segments[i]
+	for i := range r.Segments.Len() {
+		seg := r.Segments.Unnamed(i)
 		if seg.Gap || seg.Init < 0 || int(seg.Init) >= len(lengths) {
 			continue
 		}

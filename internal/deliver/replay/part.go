@@ -3,6 +3,7 @@ package replay
 import (
 	"math"
 	"net/url"
+	"sort"
 	"strconv"
 	"time"
 
@@ -35,8 +36,8 @@ func partOf(query url.Values, s *record.Snapshot) (p part, err error) {
 	if pace == nil {
 		return part{}, nil // whoever asks is told that there is nothing
 	}
-	list := pace.Segments
-	begin, over := list[0].Start, endOf(&list[len(list)-1])
+	list := &pace.Segments
+	begin, over := list.Unnamed(0).Start, endAt(list, list.Len()-1)
 	from, until := begin, time.Time{}
 	if from, err = moment(query, "start", s, from); err == nil {
 		until, err = moment(query, "end", s, until)
@@ -54,13 +55,13 @@ func partOf(query url.Values, s *record.Snapshot) (p part, err error) {
 	case !until.IsZero() && !until.After(from):
 		return refuse("the end that was asked for, "+text(until)+", is not after the start, "+text(from), "")
 	}
-	p.from = covering(list, from).Sequence
+	p.from = covering(list, from)
 	switch {
 	case until.IsZero():
 	case until.Before(over):
 		p.to = reaching(list, until)
 	case ended(s):
-		p.to = list[len(list)-1].Sequence
+		p.to = list.Sequence(list.Len() - 1)
 	default:
 		p.until = until.UnixMilli()
 	}
@@ -79,25 +80,21 @@ func moment(query url.Values, name string, s *record.Snapshot, otherwise time.Ti
 // text writes a time for people.
 func text(at time.Time) string { return at.UTC().Round(time.Second).Format(time.RFC3339) }
 
-// covering is the segment that has a time of the wall clock, or the first one after it.
-func covering(list []record.Segment, at time.Time) *record.Segment {
-	for i := range list {
-		if endOf(&list[i]).After(at) {
-			return &list[i]
-		}
-	}
-	return &list[len(list)-1]
+// covering is the number of the segment that has a time of the wall clock, or of the first one
+// after it; of the last one if there is none.
+func covering(list *record.Segments, at time.Time) int64 {
+	i := sort.Search(list.Len()-1, func(i int) bool { return endAt(list, i).After(at) })
+	return list.Sequence(i)
 }
 
 // reaching is the number of the first segment that does not end before a time; 0 if there is
 // none yet.
-func reaching(list []record.Segment, at time.Time) int64 {
-	for i := range list {
-		if !endOf(&list[i]).Before(at) {
-			return list[i].Sequence
-		}
+func reaching(list *record.Segments, at time.Time) int64 {
+	i := sort.Search(list.Len(), func(i int) bool { return !endAt(list, i).Before(at) })
+	if i == list.Len() {
+		return 0
 	}
-	return 0
+	return list.Sequence(i)
 }
 
 // query is what the paths of a part's playlists end with.
@@ -140,7 +137,7 @@ func (p part) of(s *record.Snapshot) *record.Snapshot {
 	}
 	to := p.to
 	if p.until != 0 {
-		to = reaching(pace.Segments, time.UnixMilli(p.until))
+		to = reaching(&pace.Segments, time.UnixMilli(p.until))
 	}
 	complete := to != 0
 	if to == 0 {
@@ -148,14 +145,14 @@ func (p part) of(s *record.Snapshot) *record.Snapshot {
 	}
 	out := *s
 	out.Renditions = make([]*record.Rendition, 0, len(s.Renditions))
-	newest := endOf(&pace.Segments[len(pace.Segments)-1])
+	newest := endAt(&pace.Segments, pace.Segments.Len()-1)
 	for _, r := range s.Renditions {
 		now := *r
 		now.Segments = within(r.Segments, p.from, to)
 		out.Renditions = append(out.Renditions, &now)
-		if n := len(r.Segments); n > 0 && !made(r) {
-			last := &r.Segments[n-1]
-			complete = complete && (last.Sequence >= to || newest.Sub(endOf(last)) >= maxLate)
+		if n := r.Segments.Len(); n > 0 && !made(r) {
+			last := r.Segments.Unnamed(n - 1)
+			complete = complete && (last.Sequence >= to || newest.Sub(endOf(&last)) >= maxLate)
 		}
 	}
 	if complete && !ended(s) {
@@ -169,15 +166,15 @@ func (p part) of(s *record.Snapshot) *record.Snapshot {
 func (p part) form(s *record.Snapshot) string {
 	first, last := int64(math.MaxInt64), int64(0)
 	for _, r := range s.Renditions {
-		if n := len(r.Segments); n > 0 {
-			first, last = min(first, r.Segments[0].Sequence), max(last, r.Segments[n-1].Sequence)
+		if n := r.Segments.Len(); n > 0 {
+			first, last = min(first, r.Segments.Sequence(0)), max(last, r.Segments.Sequence(n-1))
 		}
 	}
 	if p.from <= first {
 		p.from = 0
 	}
 	if pace := paceOf(s); p.until != 0 && pace != nil {
-		p.to = reaching(pace.Segments, time.UnixMilli(p.until))
+		p.to = reaching(&pace.Segments, time.UnixMilli(p.until))
 	}
 	if p.to >= last {
 		p.to = 0
@@ -186,15 +183,16 @@ func (p part) form(s *record.Snapshot) string {
 }
 
 // within returns the segments with numbers from one to another.
-func within(list []record.Segment, from, to int64) []record.Segment {
-	if len(list) == 0 {
-		return nil
+func within(list record.Segments, from, to int64) record.Segments {
+	n := int64(list.Len())
+	if n == 0 {
+		return list
 	}
-	first := list[0].Sequence
-	i := min(max(from-first, 0), int64(len(list)))
-	j := int64(len(list))
+	first := list.Sequence(0)
+	i := min(max(from-first, 0), n)
+	j := n
 	if to-first < j-1 {
 		j = max(to-first+1, i)
 	}
-	return list[i:j:j]
+	return list.Slice(int(i), int(j))
 }

@@ -171,7 +171,7 @@ func TestPartsArePlaylists(t *testing.T) {
 		lint(t, text, view, now)
 		var want []string
 		for i := 30; i < 35; i++ {
-			want = append(want, rend.Segments[i].Name)
+			want = append(want, rend.Segments.Name(i))
 		}
 		if diff := cmp.Diff(want, listed.FindAllString(text, -1)); diff != "" {
 			t.Error(diff)
@@ -199,7 +199,7 @@ func TestAPartThatIsStillRecorded(t *testing.T) {
 		now := *whole
 		now.State = record.Recording
 		v, a := *whole.Renditions[0], *whole.Renditions[1]
-		v.Segments, a.Segments = v.Segments[:pictures], a.Segments[:sound]
+		v.Segments, a.Segments = v.Segments.Slice(0, pictures), a.Segments.Slice(0, sound)
 		now.Renditions = []*record.Rendition{&v, &a}
 		return &now
 	}
@@ -240,12 +240,12 @@ func TestHolesThatMayStillBeFilled(t *testing.T) {
 	before := ""
 	for n := 21; n <= 60; n++ {
 		v, now := *source, *small
-		v.Segments = source.Segments[:n]
+		v.Segments = source.Segments.Slice(0, n)
 		// It goes on with 50, which is stored a little later than the source's.
 		if have := max(15, n-5-3); have < 45 {
-			now.Segments = small.Segments[:15]
+			now.Segments = small.Segments.Slice(0, 15)
 		} else {
-			now.Segments = small.Segments[:have]
+			now.Segments = small.Segments.Slice(0, have)
 		}
 		s := snapshot(record.Recording, &v, &now)
 		r.lib.s = s

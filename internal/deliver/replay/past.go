@@ -114,7 +114,7 @@ func (r *retrospect) at(sequence int64) item {
 	}
 	last := r.lineup.at(r.until - 1)
 	each := r.edge.Start.Sub(endOf(&last.Segment)) / time.Duration(r.edge.Sequence-r.until)
-	gap := item{record.Segment{Sequence: sequence, Gap: true, Init: -1, Start: endOf(&last.Segment).Add(each * time.Duration(sequence-r.until))}, r.lineup.own}
+	gap := item{record.Segment{Sequence: sequence, Gap: true, Init: -1, Start: endOf(&last.Segment).Add(each * time.Duration(sequence-r.until))}, r.lineup.own, -1}
 	gap.Duration = min(max(each, 0), max(last.Duration, time.Second))
 	return gap
 }

@@ -15,7 +15,7 @@ import (
 // edgeAt is the edge of a window that begins with a segment of a rendition and has ten.
 func edgeAt(s *record.Snapshot, r *record.Rendition, i int) m3u8.Edge {
 	const window = 10
-	seg := &r.Segments[i]
+	seg := r.Segments.At(i)
 	return m3u8.Edge{
 		Track: r.Inits[0].Track, Sequence: seg.Sequence, Start: seg.Start, End: seg.Start.Add(window * seg.Duration), Origin: s.Origin,
 	}
@@ -63,7 +63,7 @@ func TestPastListsWhatIsRecorded(t *testing.T) {
 			if p.Before("ls_1", "v0", wrong) != nil || p.Before("ls_1", "v0", edgeAt(s, r, 0)) != nil {
 				t.Error("the past of another broadcast, or before the beginning")
 			}
-			for i := 30; i < len(r.Segments)-1; i += 1 + i%3 {
+			for i := 30; i < r.Segments.Len()-1; i += 1 + i%3 {
 				edge := edgeAt(s, r, i)
 				if i%2 == 0 {
 					edge.Keep = 9 * time.Second
@@ -73,8 +73,8 @@ func TestPastListsWhatIsRecorded(t *testing.T) {
 				if window >= 0 {
 					first = max(0, i+10-int(window/(2*time.Second)))
 				}
-				if past == nil || past.First != r.Segments[first].Sequence {
-					t.Fatalf("before %d: %+v, want %d", i, past, r.Segments[first].Sequence)
+				if past == nil || past.First != r.Segments.Sequence(first) {
+					t.Fatalf("before %d: %+v, want %d", i, past, r.Segments.Sequence(first))
 				}
 				discontinuities := 0
 				for _, at := range []int{300, 700} {
@@ -89,8 +89,8 @@ func TestPastListsWhatIsRecorded(t *testing.T) {
 					t.Fatalf("before %d: %d segments, %d discontinuities of %d, independent %v", i, len(names), past.Discontinuities, discontinuities, past.Independent)
 				}
 				for k, name := range names {
-					if name != r.Segments[first+k].Name {
-						t.Fatalf("before %d: %s in the place of %s", i, name, r.Segments[first+k].Name)
+					if name != r.Segments.Name(first+k) {
+						t.Fatalf("before %d: %s in the place of %s", i, name, r.Segments.Name(first+k))
 					}
 				}
 				if !strings.HasPrefix(text, "#EXT-X-MAP") && !strings.HasPrefix(text, "#EXT-X-DISCONTINUITY\n#EXT-X-MAP") {
@@ -110,14 +110,14 @@ func TestPastListsWhatIsRecorded(t *testing.T) {
 func TestPastOfWhatIsBehind(t *testing.T) {
 	r := add(rendition("v0", video(1280, 720, "avc1.64001f")), 1400, 2*time.Second)
 	now := *r
-	now.Segments = r.Segments[:300]
+	now.Segments = r.Segments.Slice(0, 300)
 	s := snapshot(record.Recording, &now)
 	lib := &fake{s: s}
 	p := pastOf(lib, -1)
 	for _, i := range []int{300, 305, 600, 1300} {
 		past := p.Before("ls_1", "v0", edgeAt(s, r, i))
 		text := whole(past)
-		if names := namesOf(text); len(names) != i || strings.Count(text, "#EXT-X-GAP\n") != i-300 || names[299] != r.Segments[299].Name {
+		if names := namesOf(text); len(names) != i || strings.Count(text, "#EXT-X-GAP\n") != i-300 || names[299] != r.Segments.Name(299) {
 			t.Fatalf("before %d: %d segments, %d gaps", i, len(names), strings.Count(text, "#EXT-X-GAP\n"))
 		}
 		if n := strings.Count(text, "#EXTINF:2.00000,\n"); n != i {
@@ -140,7 +140,7 @@ func TestPastOfARenditionThatWasNotMade(t *testing.T) {
 	edge.Track = video(640, 360, "avc1.64001e")
 	text := whole(p.Before("ls_1", "360p", edge))
 	names := namesOf(text)
-	if len(names) != 390 || names[0] != "../v0/"+source.Segments[0].Name || !strings.HasPrefix(text, `#EXT-X-MAP:URI="../v0/`+source.Inits[0].Name+`"`) {
+	if len(names) != 390 || names[0] != "../v0/"+source.Segments.Name(0) || !strings.HasPrefix(text, `#EXT-X-MAP:URI="../v0/`+source.Inits[0].Name+`"`) {
 		t.Errorf("%d segments: %.200s", len(names), text)
 	}
 	edge.Track = &media.Track{Codec: media.HEVC, Timescale: 90_000}
@@ -180,10 +180,10 @@ func BenchmarkPast(b *testing.B) {
 		s := snapshot(record.Recording, r)
 		p := pastOf(&fake{s: s}, -1)
 		b.Run(fmt.Sprintf("%d h", hours), func(b *testing.B) {
-			p.Before("ls_1", "v0", edgeAt(s, r, len(r.Segments)-30)) // what is long past is rendered once
+			p.Before("ls_1", "v0", edgeAt(s, r, r.Segments.Len()-30)) // what is long past is rendered once
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				p.Before("ls_1", "v0", edgeAt(s, r, len(r.Segments)-100+i%64))
+				p.Before("ls_1", "v0", edgeAt(s, r, r.Segments.Len()-100+i%64))
 			}
 		})
 	}

@@ -106,9 +106,13 @@ func (p *printer) of(i *item) *m3u8.Printer {
 }
 
 func (p *printer) segment(i *item) {
-	if i.Name != "" {
-		p.of(i).Text(i.Name).Text("\n")
-		return
+	if i.at >= 0 {
+		p.of(i)
+		before := len(p.B)
+		if p.B = i.of.Segments.AppendName(p.B, i.at); len(p.B) > before {
+			p.Text("\n")
+			return
+		}
 	}
 	p.Text("gap.").Int(i.Sequence).Text(".m4s\n") // a playlist has to name what is not there
 }
@@ -129,12 +133,12 @@ func ended(s *record.Snapshot) bool { return s.State != record.Recording }
 func discontinuitiesBefore(s *record.Snapshot, sequence int64) (n int64) {
 	var first *record.Rendition
 	for _, r := range s.Renditions {
-		if len(r.Segments) > 0 && (first == nil || r.Segments[0].Sequence < first.Segments[0].Sequence) {
+		if r.Segments.Len() > 0 && (first == nil || r.Segments.Sequence(0) < first.Segments.Sequence(0)) {
 			first = r
 		}
 	}
-	for i := range first.Segments {
-		if seg := &first.Segments[i]; seg.Sequence >= sequence {
+	for i := range first.Segments.Len() {
+		if seg := first.Segments.Unnamed(i); seg.Sequence >= sequence {
 			break
 		} else if seg.Discontinuity {
 			n++
@@ -143,23 +147,24 @@ func discontinuitiesBefore(s *record.Snapshot, sequence int64) (n int64) {
 	return n
 }
 
-// find returns the segment of a name. Pack ends names with the sequence number, which leads
-// to it at once; whatever is named in another way is looked for.
-func find(r *record.Rendition, name string) *record.Segment {
-	if len(r.Segments) == 0 || name == "" {
-		return nil
+// find returns the segment of a name; false if there is none. Pack ends names with the sequence
+// number, which leads to it at once; whatever is named in another way is looked for.
+func find(r *record.Rendition, name string) (record.Segment, bool) {
+	if name == "" {
+		return record.Segment{}, false
 	}
 	if n, ok := number(name); ok {
-		if i := n - r.Segments[0].Sequence; i >= 0 && i < int64(len(r.Segments)) && r.Segments[i].Name == name {
-			return &r.Segments[i]
+		if i, ok := r.Segments.Index(n); ok && r.Segments.Name(i) == name {
+			return r.Segments.At(i), true
 		}
 	}
-	for i := range r.Segments {
-		if r.Segments[i].Name == name {
-			return &r.Segments[i]
+	var now []byte
+	for i := range r.Segments.Len() {
+		if now = r.Segments.AppendName(now[:0], i); string(now) == name {
+			return r.Segments.At(i), true
 		}
 	}
-	return nil
+	return record.Segment{}, false
 }
 
 // number is what stands between the last two dots of a name.
@@ -185,7 +190,7 @@ func mainVideo(s *record.Snapshot) *record.Rendition {
 	var best *record.Rendition
 	var longest time.Duration
 	for _, r := range s.Renditions {
-		if r.Kind != media.Video || len(r.Segments) == 0 {
+		if r.Kind != media.Video || r.Segments.Len() == 0 {
 			continue
 		}
 		if d := length(r); best == nil || d > longest {
@@ -197,9 +202,9 @@ func mainVideo(s *record.Snapshot) *record.Rendition {
 
 // length is how much media a rendition has.
 func length(r *record.Rendition) (d time.Duration) {
-	for i := range r.Segments {
-		if !r.Segments[i].Gap {
-			d += r.Segments[i].Duration
+	for i := range r.Segments.Len() {
+		if seg := r.Segments.Unnamed(i); !seg.Gap {
+			d += seg.Duration
 		}
 	}
 	return d

@@ -134,7 +134,7 @@ func assets() map[string]*record.Snapshot {
 	hevc := video(1280, 720, "hvc1.1.6.L93.B0")
 	hevc.Codec = media.HEVC
 	late := add(rendition("480p", video(854, 480, "avc1.64001e")), 10, 2*time.Second)
-	late.Segments = late.Segments[7:]
+	late.Segments = late.Segments.Slice(7, 10)
 	return map[string]*record.Snapshot{
 		"ready":     snapshot(record.Ready, add(v0(), 8, 2*time.Second), add(a0(), 8, 2005333*time.Microsecond)),
 		"recording": snapshot(record.Recording, add(v0(), 5, 2*time.Second), add(a0(), 4, 2*time.Second)),
@@ -188,8 +188,8 @@ func TestARecordingOnlyGrows(t *testing.T) {
 	})
 	r := newRig(t, nil)
 	before := ""
-	for n := 1; n <= len(whole.Segments); n += 7 {
-		now := &record.Rendition{Name: whole.Name, Kind: whole.Kind, Inits: whole.Inits, Segments: whole.Segments[:n]}
+	for n := 1; n <= whole.Segments.Len(); n += 7 {
+		now := &record.Rendition{Name: whole.Name, Kind: whole.Kind, Inits: whole.Inits, Segments: whole.Segments.Slice(0, n)}
 		r.lib.s = snapshot(record.Recording, now)
 		text := r.get(child + "a0/index.m3u8").Body.String()
 		if !strings.HasPrefix(text, before) {
@@ -255,15 +255,15 @@ func TestRates(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	r := add(rendition("v0", video(1280, 720, "avc1.64001f")), 20, 2*time.Second)
-	r.Segments[4].Name = "other"
-	r.Segments[5].Name = "s.1.m4s"
-	for i := range r.Segments {
-		if got := find(r, r.Segments[i].Name); got != &r.Segments[i] {
-			t.Errorf("%s was not found", r.Segments[i].Name)
+	alter(r, 4, func(s *record.Segment) { s.Name = "other" })
+	alter(r, 5, func(s *record.Segment) { s.Name = "s.1.m4s" })
+	for _, seg := range unpacked(r.Segments) {
+		if got, ok := find(r, seg.Name); !ok || got != seg {
+			t.Errorf("%s was not found", seg.Name)
 		}
 	}
 	for _, name := range []string{"", ".", "..", "x", "s1a2b3c.v0.1772366404.m4s", "s1a2b3c.v0.-1.m4s", "s1a2b3c.v0.99999999999999999999.m4s"} {
-		if find(r, name) != nil {
+		if _, ok := find(r, name); ok {
 			t.Errorf("%q was found", name)
 		}
 	}

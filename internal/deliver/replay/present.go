@@ -14,20 +14,20 @@ import (
 func present(s *record.Snapshot) *mpd.Presentation {
 	target := time.Duration(s.TargetDuration) * time.Second
 	pace := paceOf(s)
-	first, last := &pace.Segments[0], &pace.Segments[len(pace.Segments)-1]
+	first, last := pace.Segments.Unnamed(0), pace.Segments.Unnamed(pace.Segments.Len()-1)
 	p := &mpd.Presentation{
-		Start: s.Origin, Published: endOf(last), Ended: ended(s),
+		Start: s.Origin, Published: endOf(&last), Ended: ended(s),
 		Longest: target + time.Second/2, Buffer: target,
 		// A segment is stored a moment after it is complete, and listed then.
 		Update: max(time.Second, target/2), Delay: 7 * target / 2,
 		// Nothing leaves it, and players compare it with a clock that has gone on.
-		Window: (endOf(last).Sub(first.Start) + 4*target).Round(time.Second),
+		Window: (endOf(&last).Sub(first.Start) + 4*target).Round(time.Second),
 	}
 	peaks := make([]int64, len(s.Renditions))
 	for i, r := range s.Renditions {
 		l := lineup{own: r, pace: r, last: -1}
-		if n := len(r.Segments); n > 0 {
-			l.first, l.last = r.Segments[0].Sequence, r.Segments[n-1].Sequence
+		if n := r.Segments.Len(); n > 0 {
+			l.first, l.last = r.Segments.Sequence(0), r.Segments.Sequence(n-1)
 		}
 		if peaks[i], _ = l.rates(target); !ended(s) {
 			peaks[i] += peaks[i] / 10 // the most may be still to come
@@ -35,10 +35,10 @@ func present(s *record.Snapshot) *mpd.Presentation {
 	}
 	from, to, start := first.Sequence, last.Sequence, time.Duration(0)
 	for _, r := range s.Renditions {
-		if n := len(r.Segments); n > 0 {
-			from = min(from, r.Segments[0].Sequence)
+		if n := r.Segments.Len(); n > 0 {
+			from = min(from, r.Segments.Sequence(0))
 			if ended(s) {
-				to = max(to, r.Segments[n-1].Sequence)
+				to = max(to, r.Segments.Sequence(n-1))
 			}
 		}
 	}
@@ -72,8 +72,8 @@ func borders(s *record.Snapshot) (list []int64) {
 			continue
 		}
 		init, broken := int32(-1), false
-		for i := range r.Segments {
-			seg := &r.Segments[i]
+		for i := range r.Segments.Len() {
+			seg := r.Segments.Unnamed(i)
 			broken = broken || seg.Discontinuity
 			if seg.Gap {
 				continue
@@ -91,8 +91,8 @@ func borders(s *record.Snapshot) (list []int64) {
 // shownAt is when what has a sequence number is presented, in the time of the media.
 func shownAt(s *record.Snapshot, pace *record.Rendition, number int64) time.Duration {
 	at := func(r *record.Rendition) (time.Duration, bool) {
-		seg := segmentOf(r, number)
-		if seg == nil || seg.Gap || seg.Init < 0 || int(seg.Init) >= len(r.Inits) {
+		seg := itemOf(r, number)
+		if seg.Gap || seg.Init < 0 || int(seg.Init) >= len(r.Inits) {
 			return 0, false
 		}
 		return r.Inits[seg.Init].Track.Duration(seg.BaseTime + seg.Offset), true
@@ -115,15 +115,14 @@ func representation(s *record.Snapshot, r, pace *record.Rendition, from, to int6
 	var init *record.Init
 	known := 0 // spans up to the last one that is no gap
 	for n := from; n < to; n++ {
-		seg := segmentOf(r, n)
-		lacking := seg == nil || seg.Gap
-		if like := segmentOf(pace, n); lacking && made(r) && like != nil && !like.Gap {
-			if seg == nil && len(out.Spans) > 0 && !ended(s) {
+		seg := itemOf(r, n)
+		if seg.Gap && made(r) && !itemOf(pace, n).Gap {
+			if seg.at < 0 && len(out.Spans) > 0 && !ended(s) {
 				break // it may still come
 			}
 			return out, false
 		}
-		if seg == nil || seg.Gap && init == nil || seg.Init < 0 || int(seg.Init) >= len(r.Inits) {
+		if seg.at < 0 || seg.Gap && init == nil || seg.Init < 0 || int(seg.Init) >= len(r.Inits) {
 			continue
 		}
 		switch now := r.Inits[seg.Init]; {

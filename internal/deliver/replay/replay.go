@@ -83,8 +83,8 @@ func (h *Handler) serve(a *answer) {
 func (h *Handler) resource(a *answer, s *record.Snapshot, r *record.Rendition, name string) {
 	if init, ok := r.Init(name); ok {
 		h.memory(a, r, init.Data)
-	} else if seg := find(r, name); seg != nil && !seg.Gap {
-		h.segment(a, s, r, seg)
+	} else if seg, ok := find(r, name); ok && !seg.Gap {
+		h.segment(a, s, r, &seg)
 	} else {
 		a.problem(http.StatusNotFound, fault.NotFound, "The recording has no such segment. Reload the playlist.")
 	}

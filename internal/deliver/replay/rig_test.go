@@ -85,8 +85,9 @@ func rendition(name string, tracks ...*media.Track) *record.Rendition {
 
 // add appends n segments of a length, as pack would number and name them.
 func add(r *record.Rendition, n int, length time.Duration, edit ...func(i int, s *record.Segment)) *record.Rendition {
+	list := unpacked(r.Segments)
 	for i := range n {
-		at := len(r.Segments)
+		at := len(list)
 		s := record.Segment{
 			Sequence: 1_772_366_400 + int64(at), Start: began, Duration: length, Independent: true,
 			Size: 200_000 + int64(at%7)*10_000,
@@ -97,7 +98,7 @@ func add(r *record.Rendition, n int, length time.Duration, edit ...func(i int, s
 			s.Size = 32_000
 		}
 		if at > 0 {
-			last := &r.Segments[at-1]
+			last := &list[at-1]
 			s.Start, s.Init, s.BaseTime = last.Start.Add(last.Duration), last.Init, last.BaseTime+last.Ticks
 		}
 		s.Ticks = r.Inits[0].Track.Ticks(length)
@@ -108,8 +109,9 @@ func add(r *record.Rendition, n int, length time.Duration, edit ...func(i int, s
 		if s.Gap {
 			s.Size, s.KeySize, s.Independent = 0, 0, false
 		}
-		r.Segments = append(r.Segments, s)
+		list = append(list, s)
 	}
+	r.Segments = record.SegmentsOf(list)
 	return r
 }
 
@@ -123,15 +125,15 @@ func rung(n int, pairs ...int) *record.Rendition {
 		}
 		s.Size /= 4
 	})
-	r.Segments = r.Segments[pairs[0]:pairs[len(pairs)-1]]
+	r.Segments = r.Segments.Slice(pairs[0], pairs[len(pairs)-1])
 	return r
 }
 
 func snapshot(state record.State, list ...*record.Rendition) *record.Snapshot {
 	s := &record.Snapshot{ID: assetID, State: state, Began: began, Origin: began, TargetDuration: 3, Renditions: list}
 	for _, r := range list {
-		for i := range r.Segments {
-			s.Bytes += r.Segments[i].Size
+		for i := range r.Segments.Len() {
+			s.Bytes += r.Segments.Unnamed(i).Size
 		}
 	}
 	return s
@@ -174,4 +176,19 @@ func ask(t testing.TB, h http.Handler, method, path string, headers ...string) *
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, req)
 	return w
+}
+
+// unpacked are the segments of a rendition.
+func unpacked(s record.Segments) (list []record.Segment) {
+	for i := range s.Len() {
+		list = append(list, s.At(i))
+	}
+	return list
+}
+
+// alter changes a segment of a rendition.
+func alter(r *record.Rendition, i int, change func(s *record.Segment)) {
+	list := unpacked(r.Segments)
+	change(&list[i])
+	r.Segments = record.SegmentsOf(list)
 }

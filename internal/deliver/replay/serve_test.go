@@ -25,12 +25,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func mediaRig(t testing.TB) (r *rig, path string, data []byte) {
 	v0 := add(rendition("v0", video(1280, 720, "avc1.64001f")), 3, 2*time.Second)
 	a0 := add(rendition("a0", audio(media.AAC, "mp4a.40.2", "")), 3, 2*time.Second)
-	v0.Segments[2].Gap = true
+	alter(v0, 2, func(s *record.Segment) { s.Gap = true })
 	data = bytes.Repeat([]byte("0123456789"), 100)
-	v0.Segments[1].Size = int64(len(data))
+	alter(v0, 1, func(s *record.Segment) { s.Size = int64(len(data)) })
 	r = newRig(t, snapshot(record.Ready, v0, a0))
-	r.lib.objects[assetID+"/v0/"+v0.Segments[1].Name] = data
-	return r, child + "v0/" + v0.Segments[1].Name, data
+	r.lib.objects[assetID+"/v0/"+v0.Segments.Name(1)] = data
+	return r, child + "v0/" + v0.Segments.Name(1), data
 }
 
 func TestSegments(t *testing.T) {
@@ -79,8 +79,8 @@ func TestSegments(t *testing.T) {
 
 func TestErrorsAreTold(t *testing.T) {
 	r, path, _ := mediaRig(t)
-	missing := child + "v0/" + r.lib.s.Renditions[0].Segments[0].Name
-	gap := child + "v0/" + r.lib.s.Renditions[0].Segments[2].Name
+	missing := child + "v0/" + r.lib.s.Renditions[0].Segments.Name(0)
+	gap := child + "v0/" + r.lib.s.Renditions[0].Segments.Name(2)
 	for _, tt := range []struct {
 		path   string
 		status int
@@ -254,9 +254,9 @@ func TestManyViewersAtOnce(t *testing.T) {
 	r := newRig(t, nil)
 	var wg sync.WaitGroup
 	step := make(chan struct{})
-	for n := 1; n <= len(whole.Segments); n++ {
+	for n := 1; n <= whole.Segments.Len(); n++ {
 		now := *whole
-		now.Segments = whole.Segments[:n]
+		now.Segments = whole.Segments.Slice(0, n)
 		r.lib.mu.Lock()
 		r.lib.s = snapshot(record.Recording, &now)
 		r.lib.mu.Unlock()
@@ -283,8 +283,8 @@ func TestManyViewersAtOnce(t *testing.T) {
 // The segments of a clip lie in the asset that it was cut from.
 func TestSegmentsOfAnotherAsset(t *testing.T) {
 	r, path, data := mediaRig(t)
-	seg := &r.lib.s.Renditions[0].Segments[1]
-	seg.Asset = "as_source"
+	alter(r.lib.s.Renditions[0], 1, func(s *record.Segment) { s.Asset = "as_source" })
+	seg := r.lib.s.Renditions[0].Segments.At(1)
 	r.lib.objects["as_source/v0/"+seg.Name] = data
 	delete(r.lib.objects, assetID+"/v0/"+seg.Name)
 	if w := r.get(path); w.Code != 200 || !bytes.Equal(w.Body.Bytes(), data) {

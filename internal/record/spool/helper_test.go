@@ -243,3 +243,11 @@ func index(t testing.TB, j record.Journal, text string) {
 		t.Fatal(err)
 	}
 }
+
+// unpacked are the segments of a rendition.
+func unpacked(s record.Segments) (list []record.Segment) {
+	for i := range s.Len() {
+		list = append(list, s.At(i))
+	}
+	return list
+}

@@ -125,16 +125,16 @@ func checkAsset(t *testing.T, l *record.Library, state record.State) int {
 		t.Errorf("it is %s, with gaps %v", snap.State, snap.Gaps)
 	}
 	for _, r := range snap.Renditions {
-		for i := range r.Segments {
+		for _, seg := range unpacked(r.Segments) {
 			n++
-			o, err := l.Open(context.Background(), "as_1", r.Name, r.Segments[i].Name, 0, -1)
+			o, err := l.Open(context.Background(), "as_1", r.Name, seg.Name, 0, -1)
 			if err != nil {
 				t.Errorf("%s: %v", r.Name, err)
 				continue
 			}
 			b, err := io.ReadAll(o)
-			if err != nil || int64(len(b)) != r.Segments[i].Size {
-				t.Errorf("%s: %s has %d bytes, %d in the index: %v", r.Name, r.Segments[i].Name, len(b), r.Segments[i].Size, err)
+			if err != nil || int64(len(b)) != seg.Size {
+				t.Errorf("%s: %s has %d bytes, %d in the index: %v", r.Name, seg.Name, len(b), seg.Size, err)
 			}
 			_ = o.Close() // it was in memory
 		}
