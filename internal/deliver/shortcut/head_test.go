@@ -2,6 +2,7 @@ package shortcut
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -148,7 +149,7 @@ func TestRequestOfAHead(t *testing.T) {
 
 // Heads made to cost much: each byte is looked at a bounded number of times.
 func TestBombs(t *testing.T) {
-	begin := time.Now()
+	begin := processor(t)
 	for _, text := range []string{
 		"GET /hls/" + strings.Repeat("/", headSize), plain + strings.Repeat("Via:\r\n", headSize), plain + strings.Repeat(" ", headSize),
 		plain + "Accept:" + strings.Repeat(",", headSize), strings.Repeat("\r\n", headSize), plain + strings.Repeat(":", headSize),
@@ -159,7 +160,7 @@ func TestBombs(t *testing.T) {
 			}
 		}
 	}
-	if d := time.Since(begin); d > 2*time.Second {
+	if d := processor(t) - begin; d > 2*time.Second {
 		t.Errorf("600 heads took %v", d)
 	}
 	h := new(head)
@@ -175,4 +176,15 @@ func TestBombs(t *testing.T) {
 	}); allocs != 0 {
 		t.Errorf("reading a head allocates %v times", allocs)
 	}
+}
+
+// processor is the time that the processors gave us so far, which others who want them do not
+// make longer.
+func processor(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Skip(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -86,7 +86,7 @@ func TestRungsAreMadeForTheLoop(t *testing.T) {
 		t.Errorf("the answer is\n%s", text)
 	}
 	asked := b.ladder.asked.Load()
-	b.wait(func(s *pack.Stream) bool {
+	b.wait("360p", func(s *pack.Stream) bool {
 		r, ok := s.Rendition("360p")
 		return ok && r.Snapshot().Open != nil && len(r.Snapshot().Open.Parts) == 3 // all that was written
 	})

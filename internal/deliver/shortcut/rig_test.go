@@ -97,7 +97,7 @@ func newBroadcast(t testing.TB) *broadcast {
 			t.Fatal(err)
 		}
 	}
-	b.wait(func(s *pack.Stream) bool {
+	b.wait("v0", func(s *pack.Stream) bool {
 		r, ok := s.Rendition("v0")
 		if !ok || r.Snapshot().Open == nil {
 			return false
@@ -111,7 +111,8 @@ func newBroadcast(t testing.TB) *broadcast {
 	return b
 }
 
-func (b *broadcast) wait(until func(*pack.Stream) bool) {
+// wait waits until something is so of the stream, or of its rendition of that name.
+func (b *broadcast) wait(rendition string, until func(*pack.Stream) bool) {
 	s, ok := b.packer.Stream(streamID)
 	for ; !ok; s, ok = b.packer.Stream(streamID) {
 		runtime.Gosched() // until the packer has seen the stream
@@ -119,7 +120,7 @@ func (b *broadcast) wait(until func(*pack.Stream) bool) {
 	for {
 		changed := s.Changed()
 		var next <-chan struct{}
-		if r, ok := s.Rendition("v0"); ok {
+		if r, ok := s.Rendition(rendition); ok {
 			next = r.Snapshot().Next()
 		}
 		if until(s) {
@@ -141,7 +142,7 @@ func (b *broadcast) snapshot() *pack.Snapshot {
 // end ends the broadcast, so that no request waits.
 func (b *broadcast) end() {
 	b.pub.End(io.EOF)
-	b.wait((*pack.Stream).Ended)
+	b.wait("v0", (*pack.Stream).Ended)
 }
 
 // pipes is a listener of connections in memory, so that a bubble's time applies.
