@@ -87,7 +87,7 @@ func TestBombs(t *testing.T) {
 	reply.ParseRange("bytes="+long+"-"+long, 5)
 	reply.ParseRange("bytes="+strings.Repeat("0-0,", 1<<18), 5)
 	reply.AcceptsGzip(strings.Repeat("br;q=0.5,", 1<<17))
-	if d := time.Since(begin); d > 2*time.Second {
+	if d := time.Since(begin); d > 10*time.Second {
 		t.Errorf("bombs took %v", d)
 	}
 }
