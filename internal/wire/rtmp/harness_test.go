@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -222,6 +223,13 @@ func (l logTo) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// open counts the connections that are served.
+func (s *server) open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
 // rejected reads onair_rtmp_rejected_total of a reason.
 func (s *server) rejected(t testing.TB, reason string) float64 {
 	t.Helper()
@@ -240,6 +248,17 @@ func (s *server) rejected(t testing.TB, reason string) float64 {
 		}
 	}
 	return 0
+}
+
+// settle waits until no more goroutines are left than that: one whose end was waited for may
+// still be there for a moment.
+func settle(t *testing.T, goroutines int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > goroutines; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines stay", runtime.NumGoroutine()-goroutines)
+		}
+	}
 }
 
 func connectProperties(tcURL string) amf0.Object {

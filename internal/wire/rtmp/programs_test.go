@@ -168,6 +168,7 @@ func TestProgramsPlay(t *testing.T) {
 			if out, err := run(t, ffmpeg(t, "-xerror", "-i", file, "-f", "null", "-")); err != nil || out != "" {
 				t.Errorf("decoding: %v\n%s", err, out)
 			}
+			srv.stop()
 			if !st.supports[media.H264] || st.supports[media.AV1] {
 				t.Errorf("a player without capabilities supports %v", st.supports)
 			}

@@ -3,6 +3,7 @@ package rtmp
 import (
 	"bytes"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -204,6 +205,9 @@ func TestReconnectRequestIsFollowed(t *testing.T) {
 	comparePackets(t, want, append(first.packets, second.packets...))
 	if len(second.packets) == 0 || !second.packets[0].Key || second.keys[0] != goodKey || second.queries[0] != "token=x" {
 		t.Errorf("%d packets, key %q, query %q", len(second.packets), second.keys, second.queries)
+	}
+	for a.open() > 0 {
+		runtime.Gosched() // until the first server has seen that its publisher left
 	}
 	if n := a.Reconnect(""); n != 0 {
 		t.Errorf("%d are still asked", n)
