@@ -327,7 +327,7 @@ func TestDeleteWhileSending(t *testing.T) {
 		put(t, r, segment("as_1", 1), "x")
 		put(t, r, segment("as_1", 2), "x")
 		put(t, r, segment("as_2", 1), "x")
-		<-c.holding
+		synctest.Wait() // one of each asset is being sent
 		done := make(chan error, 1)
 		go func() { done <- r.Delete(context.Background(), "as_1") }()
 		synctest.Wait()
