@@ -88,20 +88,10 @@ func (l *Library) CreateClip(ctx context.Context, id string, c Clip) error {
 		return err
 	}
 	w.asset.show(w.draft.snapshot())
-	l.keepClip(w.asset)
+	l.keep(w.asset)
 	l.publish(event.AssetCreated{StreamID: s.StreamID, AssetID: id})
 	l.ready(w)
 	return nil
-}
-
-// keepClip remembers a clip, unless somebody has read its index already, which was complete a
-// moment ago: there would be two of it, of which one stays when it is deleted.
-func (l *Library) keepClip(a *Asset) {
-	l.reading.Lock()
-	defer l.reading.Unlock()
-	if there, _ := l.inMemory(a.id); there == nil {
-		l.keep(a)
-	}
 }
 
 // clipFlush is how many bytes of a clip's index are written at once.

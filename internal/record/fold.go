@@ -149,7 +149,7 @@ func (w *writer) foldSegment(ctx context.Context, s *left) error {
 		w.l.log.Warn("what there was of a segment in progress is of no use", "asset", w.asset.id, "rendition", s.rendition, "segment", s.seg.Name, "error", err)
 		return nil
 	}
-	e.KeySize, e.Discontinuity = s.seg.KeySize, s.seg.Discontinuity
+	e.Discontinuity = s.seg.Discontinuity
 	if r.initIndex(init.Name) < 0 {
 		if err := w.object(ctx, s.rendition, init.Name, [][]byte{init.Data}); err != nil {
 			return err

@@ -128,6 +128,10 @@ func (l *Library) keep(a *Asset) {
 	if _, ok := l.known[a.id]; !ok {
 		return // deleted a moment ago
 	}
+	// Somebody may have had its index read since that was complete.
+	if i := slices.IndexFunc(l.cache, func(c *cached) bool { return c.asset.id == a.id }); i >= 0 {
+		l.forget(i)
+	}
 	l.cache = append(l.cache, &cached{a, cost})
 	l.cost += cost
 	for l.cost > l.cfg.MaxIndexBytes && len(l.cache) > 1 {

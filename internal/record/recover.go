@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
@@ -170,7 +171,32 @@ func (w *writer) describe(ctx context.Context, r *Rendition, name string, size, 
 	if err != nil {
 		return nil, nil, err
 	}
-	return w.describeData(ctx, r.Kind, init, name, data, number)
+	e, table, err := w.describeData(ctx, r.Kind, init, name, data, number)
+	if err == nil {
+		e.Discontinuity = r.breaks(e)
+	}
+	return e, table, err
+}
+
+// breaks reports whether a segment that is not in the index does not continue the one before
+// it. Of the one that stood in its place, if it is lost, that is known; otherwise it is told by
+// its times. Behind a gap nothing is to be continued, but for the parameters.
+func (r *Rendition) breaks(e *segmentEntry) bool {
+	var before *Segment
+	for i := len(r.Segments) - 1; i >= 0; i-- {
+		s := &r.Segments[i]
+		if s.Sequence == e.Sequence && s.Discontinuity {
+			return true
+		}
+		if s.Sequence < e.Sequence {
+			before = s
+			break
+		}
+	}
+	if before == nil {
+		return false
+	}
+	return before.Init != r.initIndex(e.Init) || !before.Gap && before.BaseTime+before.Ticks != e.Base && before.Sequence+1 == e.Sequence
 }
 
 // describeData is describe for bytes that are in memory.
@@ -191,6 +217,9 @@ func (w *writer) describeData(ctx context.Context, kind media.Kind, init *Init, 
 		}
 		if first {
 			e.Base, e.Offset, e.Independent = p.DTS, p.PTS-p.DTS, p.Key || kind == media.Audio
+			if kind == media.Video && p.Key {
+				e.KeySize = keySize(data, len(p.Data))
+			}
 		}
 		e.Ticks += p.Duration
 	}
@@ -198,6 +227,23 @@ func (w *writer) describeData(ctx context.Context, kind media.Kind, init *Init, 
 	e.Start = w.draft.head.Origin.Add(track.Duration(e.Base + e.Offset))
 	e.Duration = track.Duration(e.Base+e.Ticks) - track.Duration(e.Base)
 	return e, w.l.scan([][]byte{data}), nil
+}
+
+// keySize is how many bytes of a segment hold its first sample, which is as large as that; 0
+// if that is not found. pack puts it at the beginning of the first mdat box.
+func keySize(data []byte, sample int) int64 {
+	const head = 8 // of a box: its size and type
+	for at := 0; len(data)-at >= head; {
+		size := int(binary.BigEndian.Uint32(data[at:]))
+		switch {
+		case string(data[at+4:at+head]) == "mdat" && size >= head+sample:
+			return int64(at + head + sample)
+		case size < head || size > len(data)-at:
+			return 0
+		}
+		at += size
+	}
+	return 0
 }
 
 // initAround returns the initialization section of a segment that is not in the index: that

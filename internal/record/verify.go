@@ -284,14 +284,7 @@ func (l *Library) Repair(ctx context.Context, id string, deep bool) (fixed []Pro
 	if w.j != nil {
 		err = errors.Join(err, w.j.Close())
 	}
-	l.mu.Lock()
-	for i, c := range l.cache {
-		if c.asset.id == id {
-			l.forget(i) // it is read again as it is now
-			break
-		}
-	}
-	l.mu.Unlock()
+	l.reread(id)
 	if err != nil {
 		return nil, err
 	}
@@ -302,6 +295,18 @@ func (l *Library) Repair(ctx context.Context, id string, deep bool) (fixed []Pro
 		}
 	}
 	return fixed, err
+}
+
+// reread has an asset read again as it is now. Who has begun to read it before is waited for:
+// it would be kept as it was.
+func (l *Library) reread(id string) {
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.IndexFunc(l.cache, func(c *cached) bool { return c.asset.id == id }); i >= 0 {
+		l.forget(i)
+	}
 }
 
 // nothingThere reports whether all segments are missing, if there should be any, and nothing is

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"onair/internal/fault"
+	"onair/internal/media/mediatest"
 )
 
 // What is missing, cut off, changed, or not listed is found; repaired, the asset plays, and
@@ -95,6 +97,89 @@ func TestVerifyAndRepair(t *testing.T) {
 			if err := l.Load(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+// What is taken into the index again is told of as it was: where its key picture is, and that
+// it does not continue the one before, also after the entry that said so is lost.
+func TestRepairKeepsWhatASegmentIs(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		d := newFakeDisk()
+		l, _ := library(t, d)
+		done := r.record(l)
+		r.write(9 * time.Second)
+		time.Sleep(3 * time.Second)
+		r.publish(mediatest.Options{FrameSize: 300, AudioSize: 60, Offset: time.Hour})
+		r.write(9 * time.Second)
+		r.end()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		a, _ := l.Asset(assetID)
+		was := a.Snapshot()
+		index := d.now["r/"+journalName(assetID)]
+		for _, r := range was.Renditions {
+			list := r.Segments
+			i := slices.IndexFunc(list, func(s Segment) bool { return s.Discontinuity })
+			if i < 2 || i > len(list)-3 {
+				t.Fatalf("%s: segment %d of %d is the first behind the break", r.Name, i, len(list))
+			}
+			// The entry of one in the middle, and that of the one that breaks.
+			for _, at := range []int{i - 2, i} {
+				entry := marshalSegment(r.Name, &segmentEntry{
+					Sequence: list[at].Sequence, Name: list[at].Name, Init: r.Inits[list[at].Init].Name, Start: list[at].Start, Duration: list[at].Duration,
+					Base: list[at].BaseTime, Ticks: list[at].Ticks, Offset: list[at].Offset, Size: list[at].Size, KeySize: list[at].KeySize,
+					Discontinuity: list[at].Discontinuity, Independent: list[at].Independent,
+				})
+				n := bytes.Index(index.data, entry)
+				if n < 0 {
+					t.Fatalf("%s: %s is not in the index as it should be", r.Name, list[at].Name)
+				}
+				index.data[n+1] ^= 8
+			}
+		}
+		l, _ = library(t, d)
+		if err := l.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Repair(t.Context(), assetID, false); err != nil {
+			t.Fatal(err)
+		}
+		a, _ = l.Asset(assetID)
+		now := a.Snapshot()
+		check(t, l, now)
+		for _, r := range was.Renditions {
+			again, _ := now.Rendition(r.Name)
+			for i, s := range r.Segments {
+				g := again.Segments[i]
+				g.Start, g.Duration = g.Start.UTC().Round(time.Microsecond), g.Duration.Round(time.Microsecond)
+				s.Start, s.Duration = s.Start.UTC().Round(time.Microsecond), s.Duration.Round(time.Microsecond)
+				if g != s {
+					t.Errorf("%s: %+v was %+v", r.Name, g, s)
+				}
+			}
+		}
+	})
+}
+
+// An asset that is read while its recording ends is in memory once, and counts once.
+func TestAnAssetIsKeptOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		l, _ := library(t, newFakeDisk())
+		done := r.record(l)
+		r.write(6 * time.Second)
+		r.end()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		a, _ := l.Asset(assetID)
+		cost := l.cost
+		other := &Asset{id: assetID}
+		other.show(a.Snapshot())
+		l.keep(other)
+		if len(l.cache) != 1 || l.cost != cost {
+			t.Errorf("%d indexes of %d bytes, not one of %d", len(l.cache), l.cost, cost)
 		}
 	})
 }
