@@ -17,6 +17,8 @@ var coders = []struct {
 	{"H.264", []string{"-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "60", "-sc_threshold", "0"}},
 	{"H.264 with B-frames", []string{"-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-b-pyramid", "normal", "-g", "60", "-sc_threshold", "0"}},
 	{"HEVC with open groups", []string{"-c:v", "libx265", "-preset", "veryfast", "-tag:v", "hvc1", "-x265-params", "log-level=error:keyint=60:min-keyint=60:scenecut=0:bframes=3:open-gop=1:pools=1"}},
+	{"AV1", []string{"-c:v", "libsvtav1", "-preset", "10", "-crf", "40", "-g", "60", "-svtav1-params", "scd=0:lp=1"}},
+	{"VP9", []string{"-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "60", "-b:v", "300k"}},
 }
 
 // A clip has the pictures that were asked for and no others, wherever it is cut; those of its
@@ -119,8 +121,8 @@ func (s *source) checkClip(t *testing.T, m *Maker, id string, all []picture, sta
 			}
 		}
 	}
-	if n := len(main.Inits); n != 1 && main.Inits[0].Track.Codec == media.H264 {
-		t.Errorf("%v to %v: %d initialization sections", start, end, n)
+	if c := main.Inits[0].Track.Codec; len(main.Inits) != 1 && (c == media.H264 || c == media.VP9) {
+		t.Errorf("%v to %v: %d initialization sections", start, end, len(main.Inits))
 	}
 	if own > 3 {
 		t.Errorf("%v to %v: %d of %d segments are its own", start, end, own, len(list))

@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -78,6 +79,9 @@ func (e *edge) track() *media.Track {
 // pictures can then be decoded with it: players need no new one in the middle of the clip, and
 // many do not understand that.
 func (e *edge) together(source, made *media.Track) (bool, error) {
+	if source.Width == made.Width && source.Height == made.Height && bytes.Equal(source.Config, made.Config) {
+		return true, nil // VP9 says little there, and the rest in each key picture
+	}
 	track, ok := merge(source, made)
 	if !ok {
 		return false, nil

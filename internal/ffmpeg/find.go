@@ -39,9 +39,10 @@ type Tool struct {
 	metrics *metrics
 
 	decoders map[media.Codec]string
-	encoders []Encoder // that work, the preferred first
-	worn     int64     // packets after which one ffmpeg is relieved by another
-	avif     string    // the encoder of still AV1 pictures
+	encoders []Encoder       // that work, the preferred first
+	recoders map[string]bool // encoders in software that Recode takes
+	worn     int64           // packets after which one ffmpeg is relieved by another
+	avif     string          // the encoder of still AV1 pictures
 	formats  []PictureFormat
 }
 
@@ -69,6 +70,7 @@ func Find(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	if err := t.learnEncoders(ctx, has); err != nil {
 		return nil, err
 	}
+	t.learnRecoders(has)
 	t.learnFormats(has)
 	log.Info("ffmpeg is ready", "path", path, "version", t.version, "encoders", names(t.encoders), "own_user", t.box.user, "no_network", t.box.network)
 	return t, nil
@@ -222,6 +224,18 @@ func (t *Tool) learnEncoders(ctx context.Context, has listed) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// learnRecoders notes what Recode can encode with: what was tried and works, and of VP9, which
+// no rendition is made in, what is built in.
+func (t *Tool) learnRecoders(has listed) {
+	t.recoders = map[string]bool{}
+	for _, e := range t.encoders {
+		t.recoders[e.Name] = true
+	}
+	for _, name := range recoders(media.VP9) {
+		t.recoders[name] = has.encoders[name]
+	}
 }
 
 // Encoders returns the encoders of a codec that work, the preferred first: those in

@@ -24,8 +24,8 @@ const (
 	maxRecodeUnits, maxRecodeBytes = 8192, 128 << 20
 	// maxRecoded is how many bytes may come out.
 	maxRecoded = 256 << 20
-	// recodeQuality is the constant quality, in the scale of both encoders: hardly to be told
-	// from the source.
+	// recodeQuality is the constant quality, in the scale of all these encoders: hardly to be
+	// told from the source.
 	recodeQuality = "16"
 )
 
@@ -97,12 +97,28 @@ func (t *Tool) recoder(track *media.Track, units []*media.Packet) (string, error
 	case len(units) > maxRecodeUnits || size > maxRecodeBytes:
 		return "", fault.New(fault.TooLarge, op, track.Codec.String(), fmt.Sprintf("%d pictures of %d bytes are more than %d of %d", len(units), size, maxRecodeUnits, maxRecodeBytes), "")
 	}
-	for _, e := range t.Encoders(track.Codec) {
-		if e.Name == "libx264" || e.Name == "libx265" {
-			return e.Name, nil
+	for _, name := range recoders(track.Codec) {
+		if t.recoders[name] {
+			return name, nil
 		}
 	}
-	return "", fault.New(fault.Unsupported, op, track.Codec.String(), "this ffmpeg has no encoder in software that keeps to the source's format", "H.264 and HEVC can be cut between key pictures, with libx264 and libx265")
+	return "", fault.New(fault.Unsupported, op, track.Codec.String(), "this ffmpeg has no encoder in software that keeps to the source's format", "Pictures can be cut between key pictures, and elsewhere with libx264, libx265, libaom-av1 or libsvtav1, and libvpx-vp9")
+}
+
+// recoders are the encoders in software of a codec that Recode takes, the preferred first.
+// libsvtav1 has only one format of pictures.
+func recoders(c media.Codec) []string {
+	switch c {
+	case media.H264:
+		return []string{"libx264"}
+	case media.HEVC:
+		return []string{"libx265"}
+	case media.AV1:
+		return []string{"libaom-av1", "libsvtav1"}
+	case media.VP9:
+		return []string{"libvpx-vp9"}
+	}
+	return nil
 }
 
 // recodeArguments are those of Recode; times are the child's.
@@ -110,18 +126,26 @@ func (t *Tool) recodeArguments(track *media.Track, encoder string, from, to int6
 	args := append(head(), input(track, t.decoders[track.Codec])...)
 	args = append(args, "-copyts", "-map", "0:v:0",
 		"-vf", fmt.Sprintf("trim=start_pts=%d:end_pts=%d", from, to),
-		"-c:v", encoder, "-crf", recodeQuality, "-preset", "fast", "-g", strconv.Itoa(endless), "-bf", "0", "-sc_threshold", "0",
+		"-c:v", encoder, "-g", strconv.Itoa(endless),
 		"-fps_mode", "passthrough", "-enc_time_base", "1/"+strconv.Itoa(track.Timescale))
 	threads := Video{Width: track.Width, Height: track.Height}.threads(track.FrameRate)
-	if encoder == "libx265" {
-		args = append(args, "-tag:v", "hvc1",
+	switch encoder {
+	case "libx265":
+		args = append(args, "-crf", recodeQuality, "-preset", "fast", "-bf", "0", "-sc_threshold", "0", "-tag:v", "hvc1",
 			"-x265-params", "log-level=error:scenecut=0:open-gop=0:bframes=0:frame-threads=1:pools="+threads)
-	} else {
-		args = append(args, "-forced-idr", "1", "-threads", threads, "-x264-params", "sps-id="+strconv.Itoa(freeID(track.Config)))
+	case "libx264":
+		args = append(args, "-crf", recodeQuality, "-preset", "fast", "-bf", "0", "-sc_threshold", "0",
+			"-forced-idr", "1", "-threads", threads, "-x264-params", "sps-id="+strconv.Itoa(freeID(track.Config)))
 		// What the source's decoders can do is enough.
 		if profile := map[byte]string{66: "baseline", 77: "main"}[profileOf(track.Config)]; profile != "" {
 			args = append(args, "-profile:v", profile)
 		}
+	case "libaom-av1":
+		args = append(args, "-crf", recodeQuality, "-b:v", "0", "-usage", "realtime", "-cpu-used", "7", "-lag-in-frames", "0", "-row-mt", "1", "-threads", threads)
+	case "libvpx-vp9":
+		args = append(args, "-crf", recodeQuality, "-b:v", "0", "-deadline", "realtime", "-cpu-used", "5", "-lag-in-frames", "0", "-auto-alt-ref", "0", "-row-mt", "1", "-threads", threads)
+	case "libsvtav1":
+		args = append(args, "-crf", recodeQuality, "-preset", "8", "-svtav1-params", "scd=0:lp="+threads)
 	}
 	return append(args, output(track, Encoder{Name: encoder}, firstOutput)...)
 }

@@ -2,6 +2,7 @@ package ffmpeg
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"onair/internal/fault"
@@ -14,6 +15,8 @@ func TestRecode(t *testing.T) {
 		{"-c:v", "libx264", "-preset", "ultrafast", "-profile:v", "baseline", "-g", "30"},
 		{"-c:v", "libx264", "-preset", "veryfast", "-profile:v", "main", "-g", "30", "-bf", "2", "-sc_threshold", "0"},
 		{"-c:v", "libx265", "-preset", "ultrafast", "-g", "30", "-tag:v", "hvc1", "-x265-params", "log-level=error:open-gop=0"},
+		{"-c:v", "libsvtav1", "-preset", "10", "-g", "30"},
+		{"-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "30"},
 	} {
 		in := testPicture(t, 1<<22, "320x180", "1", coder...)
 		from, to := in[0].PTS+7*3000, in[0].PTS+22*3000
@@ -41,9 +44,17 @@ func TestRecode(t *testing.T) {
 			t.Error("of a time at which there is nothing")
 		}
 	}
-	in := testPicture(t, 5, "320x180", "1", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
-	if _, err := tool.Recode(t.Context(), in[0].Track, in, in[0].PTS, in[5].PTS); !fault.Is(err, fault.Unsupported) {
-		t.Errorf("of VP9: %v", err)
+	second := *tool // where there is no libaom-av1
+	second.recoders = map[string]bool{"libsvtav1": true}
+	in := testPicture(t, 5, "320x180", "1", "-c:v", "libsvtav1", "-preset", "10", "-g", "30")
+	if out, err := second.Recode(t.Context(), in[0].Track, in, in[7].PTS, in[22].PTS); err != nil || len(out) != 15 || out[0].PTS != in[7].PTS || !out[0].Key {
+		t.Errorf("with libsvtav1: %d pictures, %v", len(out), err)
+	}
+	in = testPicture(t, 5, "320x180", "1", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
+	without := *tool
+	without.recoders = map[string]bool{"libx264": true}
+	if _, err := without.Recode(t.Context(), in[0].Track, in, in[0].PTS, in[5].PTS); !fault.Is(err, fault.Unsupported) || !strings.Contains(err.Error(), "libvpx-vp9") {
+		t.Errorf("of VP9 without an encoder for it: %v", err)
 	}
 	ended, stop := context.WithCancel(t.Context())
 	stop()
