@@ -102,8 +102,11 @@ func (k *cutter) find(r *record.Rendition) (int, int) {
 	for i := range r.Segments.Len() {
 		seg := r.Segments.Unnamed(i)
 		end := first(&seg) + seg.Ticks
-		if next, ok := at(r, seg.Sequence+1); ok && continues(&seg, next) {
-			end = max(end, first(next)) // leading pictures of the next one are shown until then
+		if i+1 < r.Segments.Len() {
+			// Leading pictures of the next one are shown until its first one is.
+			if next := r.Segments.Unnamed(i + 1); !next.Gap && continues(&seg, &next) {
+				end = max(end, first(&next))
+			}
 		}
 		if seg.Gap || end <= ticks(r, &seg, k.start) || first(&seg) >= ticks(r, &seg, k.end) {
 			continue

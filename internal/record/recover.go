@@ -182,20 +182,20 @@ func (w *writer) describe(ctx context.Context, r *Rendition, name string, size, 
 // it. Of the one that stood in its place, if it is lost, that is known; otherwise it is told by
 // its times. Behind a gap nothing is to be continued, but for the parameters.
 func (r *Rendition) breaks(e *segmentEntry) bool {
-	var before *Segment
-	for i := len(r.Segments) - 1; i >= 0; i-- {
-		s := &r.Segments[i]
+	i := r.Segments.Len() - 1
+	for ; i >= 0; i-- {
+		s := r.Segments.Unnamed(i)
 		if s.Sequence == e.Sequence && s.Discontinuity {
 			return true
 		}
 		if s.Sequence < e.Sequence {
-			before = s
 			break
 		}
 	}
-	if before == nil {
+	if i < 0 {
 		return false
 	}
+	before := r.Segments.Unnamed(i)
 	return before.Init != r.initIndex(e.Init) || !before.Gap && before.BaseTime+before.Ticks != e.Base && before.Sequence+1 == e.Sequence
 }
 

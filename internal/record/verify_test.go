@@ -101,6 +101,13 @@ func TestVerifyAndRepair(t *testing.T) {
 	})
 }
 
+func all(r *Rendition) (out []Segment) {
+	for i := range r.Segments.Len() {
+		out = append(out, r.Segments.At(i))
+	}
+	return out
+}
+
 // What is taken into the index again is told of as it was: where its key picture is, and that
 // it does not continue the one before, also after the entry that said so is lost.
 func TestRepairKeepsWhatASegmentIs(t *testing.T) {
@@ -120,7 +127,7 @@ func TestRepairKeepsWhatASegmentIs(t *testing.T) {
 		was := a.Snapshot()
 		index := d.now["r/"+journalName(assetID)]
 		for _, r := range was.Renditions {
-			list := r.Segments
+			list := all(r)
 			i := slices.IndexFunc(list, func(s Segment) bool { return s.Discontinuity })
 			if i < 2 || i > len(list)-3 {
 				t.Fatalf("%s: segment %d of %d is the first behind the break", r.Name, i, len(list))
@@ -151,8 +158,8 @@ func TestRepairKeepsWhatASegmentIs(t *testing.T) {
 		check(t, l, now)
 		for _, r := range was.Renditions {
 			again, _ := now.Rendition(r.Name)
-			for i, s := range r.Segments {
-				g := again.Segments[i]
+			for i, s := range all(r) {
+				g := again.Segments.At(i)
 				g.Start, g.Duration = g.Start.UTC().Round(time.Microsecond), g.Duration.Round(time.Microsecond)
 				s.Start, s.Duration = s.Start.UTC().Round(time.Microsecond), s.Duration.Round(time.Microsecond)
 				if g != s {
