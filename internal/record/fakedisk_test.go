@@ -71,6 +71,12 @@ func (d *fakeDisk) reboot(r *rand.Rand) *fakeDisk {
 			continue
 		}
 		data := append([]byte(nil), n.synced...)
+		for at := 0; at < min(len(data), len(n.data)); at += ScratchBlock {
+			end := min(at+ScratchBlock, len(data), len(n.data))
+			if r.IntN(2) == 0 { // written over, block by block in any order
+				copy(data[at:end], n.data[at:end])
+			}
+		}
 		if extra := len(n.data) - len(data); extra > 0 && r.IntN(2) == 0 {
 			more := append([]byte(nil), n.data[len(data):len(data)+r.IntN(extra+1)]...)
 			if len(more) > 0 && r.IntN(2) == 0 {
@@ -130,6 +136,39 @@ func (d *fakeDisk) open(name string) (file, error) {
 		f = &fakeFile{d: d, n: d.now[name], name: name}
 		return nil
 	}))
+}
+
+func (d *fakeDisk) overwrite(name string) (durable, error) {
+	f, err := d.edit(name)
+	if err != nil {
+		return nil, err
+	}
+	return fakeDurable{f.(*fakeFile)}, nil
+}
+
+// fakeDurable is a file whose writes are durable, in two operations: between them any of its
+// blocks may be so.
+type fakeDurable struct{ *fakeFile }
+
+func (f fakeDurable) WriteAt(b []byte, at int64) (int, error) {
+	if at%ScratchBlock != 0 || len(b)%ScratchBlock != 0 {
+		return 0, syscall.EINVAL
+	}
+	err := f.d.do("write", f.name, func() error {
+		end := int(at) + len(b)
+		data := make([]byte, max(end, len(f.n.data))) // elsewhere: it is read meanwhile
+		copy(data, f.n.data)
+		copy(data[at:], b)
+		f.n.data = data
+		return nil
+	})
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 func opened2(f **fakeFile, err error) (file, error) {

@@ -1,9 +1,11 @@
 package record
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"slices"
 
 	"onair/internal/deliver/pack"
@@ -67,7 +69,7 @@ func (l *Library) readOpenFile(name string, d *draft) (out []*left, err error) {
 	defer j.Close()
 	kinds := map[string]media.Kind{}
 	inits := map[string]*left{} // by rendition: the newest initialization section
-	_, _, err = readIndex(j, j.Size(), func(e *entry, data []byte) error {
+	err = readParts(j, j.Size(), func(e *entry, data []byte) {
 		switch {
 		case e.Track != nil:
 			kinds[e.R] = e.Track.Kind
@@ -75,7 +77,7 @@ func (l *Library) readOpenFile(name string, d *draft) (out []*left, err error) {
 			inits[e.R] = &left{rendition: e.R, kind: kinds[e.R], init: *e.Init, initData: data}
 		case e.Part != nil:
 			if r := d.rendition(e.R); r != nil && e.Part.Sequence <= r.last() {
-				return nil // it was stored
+				return // it was stored
 			}
 			at := slices.IndexFunc(out, func(o *left) bool { return o.rendition == e.R && o.seg.Name == e.Part.Name })
 			if at < 0 {
@@ -89,9 +91,30 @@ func (l *Library) readOpenFile(name string, d *draft) (out []*left, err error) {
 				out[at].take(e.Part, data)
 			}
 		}
-		return nil
 	})
 	return out, err
+}
+
+// readParts gives visit the records of a file of the journal of parts, up to the first one that
+// is not whole or not of its last turn.
+func readParts(r io.ReaderAt, size int64, visit func(e *entry, data []byte)) error {
+	buf := bufio.NewReaderSize(io.NewSectionReader(r, 0, size), 64<<10)
+	var p entryReader
+	for at := int64(0); at < size; {
+		e, data, n, err := p.read(buf, size-at)
+		if errors.Is(err, errBroken) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if e.Turn != nil {
+			p.seed = e.Turn.Seed
+		}
+		at += n
+		visit(e, data)
+	}
+	return nil
 }
 
 // maxLeft bounds the segments that are taken out of a journal of parts.
@@ -229,7 +252,7 @@ func (w *writer) noteOpen() error {
 	if err != nil {
 		return err
 	}
-	w.openNext, w.openOther = next, true
+	w.openNext = next
 	for _, s := range list {
 		if s.whole > 0 {
 			w.left = append(w.left, leftSegment{s.rendition, s.seg.Name, s.seg.Sequence, int64(s.whole)})

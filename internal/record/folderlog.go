@@ -33,6 +33,47 @@ func (f *Folder) Append(name string) (Journal, error) {
 	return &folderJournal{folder: f, name: name, parent: parent, w: w}, nil
 }
 
+// Scratch opens a journal that is written over; see Journals.
+func (f *Folder) Scratch(name string) (Scratch, error) {
+	const op = "open the journal of parts"
+	if err := checkJournal(op, name); err != nil {
+		return nil, err
+	}
+	parent, err := f.parents(name)
+	if err != nil {
+		return nil, f.unstored(op, name, err)
+	}
+	w, err := f.sys.overwrite(f.path(name))
+	if err != nil {
+		return nil, f.unstored(op, name, err)
+	}
+	return &folderScratch{folder: f, name: name, parent: parent, w: w}, nil
+}
+
+// folderScratch is a Scratch in a Folder.
+type folderScratch struct {
+	folder *Folder
+	name   string
+	parent string
+	w      durable
+	named  bool // its name is durable
+}
+
+func (s *folderScratch) WriteAt(b []byte, at int64) (int, error) {
+	n, err := s.w.WriteAt(b, at)
+	if err == nil && !s.named {
+		err = s.folder.sys.syncDir(s.parent)
+		s.named = err == nil
+	}
+	return n, s.folder.unstored("write the journal of parts", s.name, err)
+}
+
+func (s *folderScratch) Empty() error {
+	return s.folder.unstored("empty the journal of parts", s.name, s.w.Truncate(0))
+}
+
+func (s *folderScratch) Close() error { return s.w.Close() }
+
 func checkJournal(op, name string) error {
 	if !strings.HasSuffix(name, journalExt) || strings.Count(name, "/") != 1 {
 		return fault.New(fault.Invalid, op, name, "an index cannot be called so", "")

@@ -31,8 +31,9 @@ type entry struct {
 	Lost    *lostEntry    `json:"lost,omitempty"`
 	// Repaired is what of the index before it was seen to that cannot be read.
 	Repaired *repairedEntry `json:"repaired,omitempty"`
-	// Part is in the journal of parts only; see openLog.
+	// Part and Turn are in the journal of parts only; see openLog.
 	Part *partEntry `json:"part,omitempty"`
+	Turn *turnEntry `json:"turn,omitempty"`
 	// R is the name of the rendition that Track, Init, Segment and Lost are about.
 	R string `json:"r,omitempty"`
 }
@@ -116,7 +117,10 @@ const (
 )
 
 // appendEntry appends a record to b.
-func appendEntry(b []byte, e *entry, data []byte) []byte {
+func appendEntry(b []byte, e *entry, data []byte) []byte { return appendSeeded(b, 0, e, data) }
+
+// appendSeeded appends a record whose checksum begins with a seed.
+func appendSeeded(b []byte, seed uint32, e *entry, data []byte) []byte {
 	var meta []byte
 	if e.Segment != nil {
 		meta = marshalSegment(e.R, e.Segment)
@@ -130,7 +134,7 @@ func appendEntry(b []byte, e *entry, data []byte) []byte {
 	b = append(b, recordMark...)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(meta)))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(data)))
-	sum := crc32.ChecksumIEEE(b[at+4 : at+12])
+	sum := crc32.Update(seed, crc32.IEEETable, b[at+4:at+12])
 	sum = crc32.Update(crc32.Update(sum, crc32.IEEETable, meta), crc32.IEEETable, data)
 	b = binary.LittleEndian.AppendUint32(b, sum)
 	return append(append(b, meta...), data...)
@@ -140,6 +144,7 @@ var errBroken = errors.New("no whole record")
 
 // entryReader reads records.
 type entryReader struct {
+	seed    uint32 // with which checksums begin
 	head    [recordHead]byte
 	meta    []byte
 	entry   entry
@@ -181,7 +186,7 @@ func (p *entryReader) read(r io.Reader, left int64) (e *entry, data []byte, n in
 	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, nil, 0, err
 	}
-	sum := crc32.Update(crc32.ChecksumIEEE(p.head[4:12]), crc32.IEEETable, p.meta)
+	sum := crc32.Update(crc32.Update(p.seed, crc32.IEEETable, p.head[4:12]), crc32.IEEETable, p.meta)
 	if crc32.Update(sum, crc32.IEEETable, data) != binary.LittleEndian.Uint32(p.head[12:]) {
 		return nil, nil, 0, errBroken
 	}

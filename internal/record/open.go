@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,9 +12,12 @@ import (
 )
 
 // What there is of segments that are not stored yet is in a journal of its own, so that a
-// power cut costs a second and not a segment: records like the index's, synced with every
+// power cut costs a second and not a segment: records like the index's, durable with every
 // part. It is two files that are written in turn: one that has become long is taken over into
-// the other, as far as it is not stored, and emptied once that is durable.
+// the other, as far as it is not stored, and written over once that is durable. What was in a file
+// before is not cut off, for to write over bytes takes half of what it takes to add some: a turn
+// begins with a number that the checksums of its records begin with, too, so that those of earlier
+// turns are none.
 
 const (
 	// openEvery is the least time between two syncs of an asset's journal of parts.
@@ -21,7 +25,12 @@ const (
 	// openGather is how long after a part others are waited for.
 	openGather = 20 * time.Millisecond
 	// openTurn is from what size on one file is taken over into the other.
-	openTurn = 1 << 20
+	openTurn = 4 << 20
+	// openRoom is the memory for what is written at once, to begin with.
+	openRoom = 64 << 10
+	// openKeep is from what length on a file is emptied before it is written over, after it
+	// had to hold much.
+	openKeep = 4 * openTurn
 	// maxOpen bounds what is waiting to be stored and is in the journal of parts: above it
 	// no more is written there until the storage is faster or back.
 	maxOpen = 64 << 20
@@ -38,18 +47,29 @@ type partEntry struct {
 	More         bool  `json:"more,omitempty"` // they end within a fragment
 }
 
+// turnEntry begins a turn of a file.
+type turnEntry struct {
+	Seed uint32 `json:"seed"`
+}
+
 // openLog writes the journal of parts of one asset, in a goroutine of its own: what is not
 // stored because the storage is slow or away is in it too.
 type openLog struct {
 	w     *writer
-	files [2]Journal
+	files [2]openFile
 	at    int              // the file in use
-	size  int64            // its length
+	size  int64            // how much of it is of this turn
+	seed  uint32           // of this turn
 	begun bool             // it has all there was when it was taken into use
-	other bool             // the other one is not empty
 	marks map[string]*mark // of the renditions in the file
 	buf   []byte
 	told  bool
+}
+
+// openFile is one of the two files; zero if it is not open.
+type openFile struct {
+	Scratch
+	length int64 // as far as it was written since it was opened
 }
 
 // mark is how far a rendition is in the file.
@@ -61,7 +81,7 @@ type mark struct {
 
 // keepOpen writes the journal of parts until ctx ends.
 func (w *writer) keepOpen(ctx context.Context, s *pack.Stream) {
-	o := &openLog{w: w, at: w.openNext, other: w.openOther, marks: map[string]*mark{}}
+	o := &openLog{w: w, at: w.openNext, marks: map[string]*mark{}}
 	defer o.close()
 	for gather(ctx); ctx.Err() == nil; gather(ctx) {
 		wait := []<-chan struct{}{ctx.Done(), s.Changed()}
@@ -95,10 +115,10 @@ func gather(ctx context.Context) {
 }
 
 func (o *openLog) close() {
-	for i, j := range o.files {
-		if j != nil {
-			_ = j.Close() // its bytes are synced
-			o.files[i] = nil
+	for i := range o.files {
+		if o.files[i].Scratch != nil {
+			_ = o.files[i].Close() // its bytes are durable
+			o.files[i] = openFile{}
 		}
 	}
 }
@@ -120,13 +140,21 @@ func (o *openLog) pass(s *pack.Stream) error {
 	if o.begun && o.size > max(openTurn, 2*waiting) {
 		o.turn()
 	}
-	o.buf = o.buf[:0]
+	if o.buf = o.buf[:0]; cap(o.buf) == 0 {
+		o.buf = make([]byte, 0, openRoom)
+	}
+	if !o.begun {
+		o.seed = rand.Uint32()
+		o.buf = appendEntry(o.buf, &entry{Turn: &turnEntry{o.seed}}, nil)
+	}
+	none := len(o.buf)
 	for _, r := range s.AllRenditions() {
 		o.collect(r)
 	}
-	if len(o.buf) == 0 {
+	if len(o.buf) == none {
 		return nil
 	}
+	o.pad()
 	err := o.write()
 	if err != nil {
 		o.close()
@@ -143,7 +171,7 @@ func (o *openLog) pass(s *pack.Stream) error {
 
 // turn takes the other file into use.
 func (o *openLog) turn() {
-	o.at, o.size, o.begun, o.other = 1-o.at, 0, false, true
+	o.at, o.size, o.begun = 1-o.at, 0, false
 	clear(o.marks)
 }
 
@@ -181,7 +209,7 @@ func (o *openLog) collect(r *pack.Rendition) {
 		if m == nil {
 			m = &mark{}
 			o.marks[r.Name()] = m
-			o.buf = appendEntry(o.buf, &entry{R: r.Name(), Track: &trackEntry{Kind: r.Kind()}}, nil)
+			o.buf = appendSeeded(o.buf, o.seed, &entry{R: r.Name(), Track: &trackEntry{Kind: r.Kind()}}, nil)
 		}
 		if seg.Sequence < m.seq {
 			continue
@@ -191,7 +219,7 @@ func (o *openLog) collect(r *pack.Rendition) {
 		}
 		if m.parts < len(seg.Parts) && m.init != seg.Init.Name {
 			m.init = seg.Init.Name
-			o.buf = appendEntry(o.buf, &entry{R: r.Name(), Init: &initEntry{Name: seg.Init.Name, Track: seg.Init.Track}}, seg.Init.Blob.Chunks[0])
+			o.buf = appendSeeded(o.buf, o.seed, &entry{R: r.Name(), Init: &initEntry{Name: seg.Init.Name, Track: seg.Init.Track}}, seg.Init.Blob.Chunks[0])
 		}
 		e := &partEntry{segmentEntry: segmentEntry{
 			Sequence: seg.Sequence, Name: seg.Name, Init: seg.Init.Name, Start: seg.Start, Base: seg.BaseTime, Offset: seg.Offset,
@@ -207,7 +235,7 @@ func (o *openLog) collect(r *pack.Rendition) {
 				for len(c) > 0 {
 					n := min(len(c), maxData)
 					e.More = n < len(c) || k+1 < len(b.Chunks)
-					o.buf = appendEntry(o.buf, &entry{R: r.Name(), Part: e}, c[:n])
+					o.buf = appendSeeded(o.buf, o.seed, &entry{R: r.Name(), Part: e}, c[:n])
 					e.At += int64(n)
 					c = c[n:]
 				}
@@ -217,46 +245,52 @@ func (o *openLog) collect(r *pack.Rendition) {
 	}
 }
 
+// pad fills the last block of buf with a record that says nothing.
+func (o *openLog) pad() {
+	const least = recordHead + 2
+	n := -len(o.buf) & (ScratchBlock - 1)
+	if n == 0 {
+		return
+	}
+	if n < least {
+		n += ScratchBlock
+	}
+	var zeros [2 * ScratchBlock]byte
+	o.buf = appendSeeded(o.buf, o.seed, &entry{}, zeros[:n-least])
+}
+
 // write makes buf durable.
 func (o *openLog) write() error {
-	j, err := o.file(o.at)
+	f, err := o.file(o.at)
 	if err != nil {
 		return err
 	}
-	if !o.begun {
-		err = j.Truncate(0)
+	if !o.begun && (f.length == 0 || f.length > openKeep) {
+		if err := f.Empty(); err != nil {
+			return err
+		}
+		f.length = 0
 	}
-	if err == nil {
-		_, err = j.Write(o.buf)
-	}
-	if err == nil {
-		err = j.Sync()
-	}
-	if err != nil {
+	if _, err := f.WriteAt(o.buf, o.size); err != nil {
 		return err
 	}
 	o.w.l.m.openSyncs.Inc()
 	o.size += int64(len(o.buf))
+	f.length = max(f.length, o.size)
 	o.begun = true
-	if !o.other {
-		return nil
-	}
-	if j, err = o.file(1 - o.at); err == nil {
-		err = j.Truncate(0)
-	}
-	o.other = err != nil
-	return err
+	return nil
 }
 
-func (o *openLog) file(i int) (Journal, error) {
-	if o.files[i] == nil {
-		j, err := o.w.l.journals.Append(openName(o.w.asset.id, i))
+func (o *openLog) file(i int) (*openFile, error) {
+	f := &o.files[i]
+	if f.Scratch == nil {
+		j, err := o.w.l.journals.Scratch(openName(o.w.asset.id, i))
 		if err != nil {
 			return nil, err
 		}
-		o.files[i] = j
+		*f = openFile{Scratch: j}
 	}
-	return o.files[i], nil
+	return f, nil
 }
 
 // storedTo is the number of the newest segment of a rendition that is in the index, durably;

@@ -19,8 +19,9 @@ func ReadFolder(dir string) (*Folder, error) {
 // unchanged is the system's file system to somebody who only looks.
 type unchanged struct{ disk }
 
-func (unchanged) create(string) (file, error) { return nil, os.ErrPermission }
-func (unchanged) edit(string) (file, error)   { return nil, os.ErrPermission }
-func (unchanged) mkdir(string) error          { return os.ErrPermission }
-func (unchanged) rename(string, string) error { return os.ErrPermission }
-func (unchanged) remove(string) error         { return os.ErrPermission }
+func (unchanged) create(string) (file, error)       { return nil, os.ErrPermission }
+func (unchanged) edit(string) (file, error)         { return nil, os.ErrPermission }
+func (unchanged) overwrite(string) (durable, error) { return nil, os.ErrPermission }
+func (unchanged) mkdir(string) error                { return os.ErrPermission }
+func (unchanged) rename(string, string) error       { return os.ErrPermission }
+func (unchanged) remove(string) error               { return os.ErrPermission }

@@ -35,6 +35,8 @@ type Object struct {
 type Journals interface {
 	// Append opens a journal for writing at its end, and makes it if there is none.
 	Append(name string) (Journal, error)
+	// Scratch opens a journal that is written over in place, and makes it if there is none.
+	Scratch(name string) (Scratch, error)
 	// Read opens a journal for reading. fault.NotFound if there is none.
 	Read(name string) (JournalReader, error)
 	// Names returns all journals, sorted.
@@ -51,6 +53,21 @@ type Journal interface {
 	// Truncate cuts the journal to a size in bytes; what is written next follows there.
 	Truncate(size int64) error
 }
+
+// Scratch is a journal whose bytes stay where they are on the disk, so that to write over them is
+// to write nothing else.
+type Scratch interface {
+	io.Closer
+	// WriteAt writes, and what it wrote, and the journal's name, are durable when it returns
+	// without an error; after one any of it may be there. Both b and where it begins are
+	// multiples of ScratchBlock bytes.
+	io.WriterAt
+	// Empty cuts the journal to nothing.
+	Empty() error
+}
+
+// ScratchBlock is what a Scratch is written in units of, in bytes.
+const ScratchBlock = 4096
 
 // JournalReader is open for reading.
 type JournalReader interface {

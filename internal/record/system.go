@@ -14,6 +14,8 @@ type system interface {
 	create(name string) (file, error)
 	edit(name string) (file, error)
 	open(name string) (file, error)
+	// overwrite opens a file to write in place, and makes it if there is none.
+	overwrite(name string) (durable, error)
 	mkdir(name string) error
 	rename(from, to string) error
 	remove(name string) error // a file, or an empty folder
@@ -31,6 +33,14 @@ type file interface {
 	Sync() error
 	Truncate(size int64) error
 	Stat() (fs.FileInfo, error)
+}
+
+// durable is a file that is written in blocks of ScratchBlock, which are durable when WriteAt
+// returns.
+type durable interface {
+	io.WriterAt
+	io.Closer
+	Truncate(size int64) error
 }
 
 // disk is the system's file system.

@@ -24,9 +24,8 @@ type writer struct {
 
 	// Of an asset that was read again: what the journal of parts has, until it is known
 	// whether the broadcast goes on, and which of its files may be written over.
-	left      []leftSegment
-	openNext  int
-	openOther bool
+	left     []leftSegment
+	openNext int
 
 	// busy and trouble are guarded by Library.mu: somebody records; and what is in the way.
 	busy    bool

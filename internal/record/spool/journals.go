@@ -81,6 +81,9 @@ func (s *Spool) Append(name string) (record.Journal, error) {
 	return &journal{Journal: j, s: s, q: q, name: name}, nil
 }
 
+// Scratch opens a journal in the folder; see record.Journals. It is never sent.
+func (s *Spool) Scratch(name string) (record.Scratch, error) { return s.local.Scratch(name) }
+
 // journal is an index that is being written. What was stored before it is synced is listed in
 // it, and can go.
 type journal struct {
