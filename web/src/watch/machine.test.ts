@@ -147,10 +147,32 @@ describe('the watch page', () => {
       expect(wantsEngine({ ...past, picture: p, status: 'recorded' })).toBe(true);
     }
     expect(wantsEngine(past)).toBe(false);
-    // Another broadcast has begun, of which the old engine knows nothing.
-    expect(wantsEngine({ ...past, status: 'active', picture: 'finished' })).toBe(false);
     // The rest of a stream that has ended is played out.
     expect(wantsEngine({ ...on, status: 'idle', picture: 'moving' })).toBe(true);
+  });
+
+  it('keeps what was played to its end until another broadcast has surely begun', () => {
+    const told = (...all: Happening[]) => all.reduce(after, START);
+    const kept: Happening = { type: 'kept', kept: true };
+    const played = [on('active'), picture('moving'), picture('finished')];
+    // It ended faster than the server was asked again, or could say so.
+    expect(wantsEngine(told(...played))).toBe(true);
+    expect(wantsEngine(told(...played, on('active')))).toBe(true);
+    expect(wantsEngine(told(...played, on('active'), on('idle')))).toBe(true);
+    expect(wantsEngine(told(...played, on('active'), picture('waiting'), on('active')))).toBe(true);
+    // It was gone back in after the server had been asked.
+    const late = told(status('active'), picture('moving'), kept, picture('finished'));
+    expect(wantsEngine(late)).toBe(true);
+    expect(stateOf(late)).toBe('ended');
+    // The old engine knows nothing of another broadcast.
+    expect(wantsEngine(told(...played, on('active'), on('active')))).toBe(false);
+    expect(wantsEngine(told(...played, on('idle'), on('active')))).toBe(false);
+    // A recording stays however often it is said to be one.
+    expect(wantsEngine(told(recorded, picture('moving'), picture('finished'), recorded, recorded))).toBe(
+      true,
+    );
+    // What cannot be gone back to is of no use.
+    expect(wantsEngine(told(status('active'), picture('moving'), picture('finished')))).toBe(false);
   });
 
   it('is always in some state, whatever it knows', () => {
@@ -160,7 +182,15 @@ describe('the watch page', () => {
       for (const p of pictures) {
         for (const u of ['', 'timeout']) {
           for (const played of [true, false]) {
-            const f: Facts = { status: s, unreachable: u, picture: p, fault: '', played, kept: !played };
+            const f: Facts = {
+              status: s,
+              unreachable: u,
+              picture: p,
+              fault: '',
+              played,
+              kept: !played,
+              since: 0,
+            };
             const state = stateOf(f);
             expect(state, JSON.stringify(f)).toBeTruthy();
             if (state === 'playing') expect(p).toBe('moving');

@@ -41,6 +41,8 @@ export interface Facts {
   played: boolean;
   /** What was played can be gone back to: a recording, or the past of a broadcast. */
   kept: boolean;
+  /** How often in a row the server has called it on since all of it was played. */
+  since: number;
 }
 
 export const START: Facts = {
@@ -50,13 +52,18 @@ export const START: Facts = {
   fault: '',
   played: false,
   kept: false,
+  since: 0,
 };
 
 export type Happening =
   | { type: 'status'; status: StreamStatus | 'recorded' | 'missing'; kept?: boolean }
+  | { type: 'kept'; kept: boolean }
   | { type: 'unreachable'; code: string }
   | { type: 'picture'; picture: Facts['picture'] }
   | { type: 'fault'; code: string };
+
+/** So many answers that it is on, after all of it was played, mean another broadcast: one may be of the moment of the end. */
+const SURELY = 2;
 
 /** The facts after something happened. */
 export function after(f: Facts, h: Happening): Facts {
@@ -71,9 +78,12 @@ export function after(f: Facts, h: Happening): Facts {
         unreachable: '',
         fault: on ? f.fault : '',
         kept: h.kept ?? false,
+        since: on && f.picture === 'finished' ? Math.min(f.since + 1, SURELY) : 0,
       };
       return fresh ? { ...next, played: false, fault: '' } : next;
     }
+    case 'kept':
+      return { ...f, kept: h.kept };
     case 'unreachable':
       return { ...f, unreachable: h.code };
     case 'picture': {
@@ -83,6 +93,7 @@ export function after(f: Facts, h: Happening): Facts {
         picture: h.picture,
         fault: moving ? '' : f.fault,
         played: f.played || moving,
+        since: h.picture === 'finished' ? f.since : 0,
       };
     }
     case 'fault':
@@ -118,7 +129,11 @@ export function stateOf(f: Facts): State {
  */
 export function wantsEngine(f: Facts): boolean {
   if (f.fault) return false;
-  if (f.picture === 'finished') return f.status === 'recorded' || lingers(f);
+  if (f.picture === 'finished') {
+    return (
+      f.status === 'recorded' || lingers(f) || (isOn(f.status) && f.kept && f.played && f.since < SURELY)
+    );
+  }
   return isOn(f.status) || lingers(f) || (f.status === 'idle' && f.picture === 'moving');
 }
 

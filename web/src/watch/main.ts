@@ -67,8 +67,6 @@ const statsButton = el('button', { type: 'button', class: 'text-button' }, 'Stat
 
 let info: Playback | undefined;
 let offer: Offer | undefined;
-/** Whether viewers of the broadcast could go back in it while it was on. */
-let hadPast = false;
 let board: Storyboard | undefined;
 let failures = 0;
 let nextTry = 0;
@@ -170,17 +168,12 @@ async function ask(): Promise<void> {
     player.find(offer.places);
     player.past = offer.past;
     // At its end it may still be called live when it has no past any more.
-    if (offer.past > 0) hadPast = true;
-    else if (!player.engine) hadPast = false;
+    if (offer.past > 0) player.hadPast = true;
     if (offer.storyboard !== (board?.url ?? '')) {
       board = offer.storyboard ? new Storyboard(offer.storyboard, offer.growing) : undefined;
     }
     player.ways.told(playback.way);
-    player.tell({
-      type: 'status',
-      status: offer.status,
-      kept: offer.recording || (hadPast && player.way === 'hls'),
-    });
+    player.tell({ type: 'status', status: offer.status, kept: player.keeps() });
     if (offer.empty) player.tell({ type: 'fault', code: EMPTY });
   } catch (err) {
     const e = err instanceof ApiError ? err : new ApiError(0, 'unreachable', String(err));

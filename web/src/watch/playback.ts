@@ -94,7 +94,7 @@ export class Playback {
     this.stage.want(this.places.whep ? this.ways.want(now) : 'hls', now);
   }
 
-  /** Goes over to the way that has a past. */
+  /** Goes over to the way that has a past, or stays with it. */
   goBack(): void {
     this.stage.want('hls', Date.now());
   }

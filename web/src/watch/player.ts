@@ -15,6 +15,7 @@ import { type AnyVideo, type Places, Playback } from './playback';
 import type { Timeline } from './scrub';
 import { Watchdog } from './watchdog';
 import type { Way, Ways } from './ways';
+import { Wish } from './wish';
 
 /** How often the player looks at itself (ms). */
 const TICK = 250;
@@ -41,12 +42,13 @@ export class OnairPlayer extends HTMLElement {
   /** Where the page puts what covers the picture. */
   readonly cover = el('div', { class: 'cover', noautohide: '' });
   facts: Facts = START;
-  /** The viewer went back, or paused: nothing jumps to live until asked to. */
-  behind = false;
   stalls = 0;
   /** Seconds that can be gone back to on a way that has no past itself. */
   past = 0;
+  /** Whether viewers of what plays could go back in it while it was on. */
+  hadPast = false;
   private readonly playback: Playback;
+  private readonly wish = new Wish({ way: () => this.way, goBack: () => this.playback.goBack() });
   private readonly controller = el('media-controller', {
     nohotkeys: '',
     gesturesdisabled: '',
@@ -57,8 +59,6 @@ export class OnairPlayer extends HTMLElement {
   private edge = new EdgeKeeper();
   private timer: ReturnType<typeof setInterval> | undefined;
   private faultTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Seconds behind live to go to once what comes plays; null: nothing was asked for. */
-  private pending: number | null = null;
   private userPaused = false;
   private blocked = false;
   private lastPosition = -1;
@@ -128,7 +128,12 @@ export class OnairPlayer extends HTMLElement {
   /** Learns where the stream can be played. */
   find(places: Places): void {
     this.playback.places = places;
-    if (places.recording) this.behind = true;
+    if (places.recording) this.wish.behind = true;
+  }
+
+  /** The viewer went back, or paused: nothing jumps to live until asked to. */
+  get behind(): boolean {
+    return this.wish.behind;
   }
 
   /** Seconds between the picture and now on the server's clock; null while nothing plays. */
@@ -154,6 +159,11 @@ export class OnairPlayer extends HTMLElement {
     this.drop();
   }
 
+  /** Whether what plays can be gone back to when all of it was played. */
+  keeps(): boolean {
+    return this.playback.places.recording || (this.hadPast && this.way === 'hls');
+  }
+
   /** Tells the player what the page learnt about the stream. */
   tell(h: Happening): void {
     const before = this.facts;
@@ -172,7 +182,7 @@ export class OnairPlayer extends HTMLElement {
 
   pause(): void {
     this.userPaused = true;
-    this.behind = true;
+    this.wish.stay();
     this.video.pause();
   }
 
@@ -193,8 +203,7 @@ export class OnairPlayer extends HTMLElement {
     this.userPaused = false;
     this.blocked = false;
     if (this.facts.picture === 'finished') this.seekTo(this.engine?.range()?.start ?? 0);
-    // There is nothing behind the live edge of WebRTC.
-    if (this.way === 'webrtc') this.behind = false;
+    this.wish.resume();
     this.watchdog.rest(Date.now());
   }
 
@@ -204,7 +213,7 @@ export class OnairPlayer extends HTMLElement {
   }
 
   toLive(): void {
-    this.behind = false;
+    this.wish.live();
     // What it plays is over, and another broadcast may be on.
     if (this.engine?.over()) this.restart();
     else this.engine?.toLive();
@@ -240,13 +249,13 @@ export class OnairPlayer extends HTMLElement {
       this.toLive();
       return;
     }
-    this.behind = true;
-    if (this.way === 'webrtc') {
-      this.pending = -to;
-      this.userPaused = false;
-      this.playback.goBack();
+    if (this.way === 'webrtc' || this.wish.waits) {
+      if (this.way === 'webrtc') this.userPaused = false;
+      // How long the past is was learnt a while ago: the beginning is where it is by then.
+      this.wish.back(to <= t.start ? Number.POSITIVE_INFINITY : t.end - to);
       return;
     }
+    this.wish.stay();
     // At the very end there is no picture to show.
     const last = t.live ? t.end : Math.max(t.start, t.end - 0.2);
     this.video.currentTime = Math.min(last, Math.max(t.start + (t.live ? 0.5 : 0), to));
@@ -309,7 +318,7 @@ export class OnairPlayer extends HTMLElement {
     // media-chrome asks for play and pause by events; they pass here first.
     controller.addEventListener('mediapauserequest', () => {
       this.userPaused = true;
-      this.behind = true;
+      this.wish.stay();
     });
     controller.addEventListener('mediaplayrequest', () => this.resume());
     this.poster.addEventListener('load', () => {
@@ -354,7 +363,7 @@ export class OnairPlayer extends HTMLElement {
       this.fresh();
       this.playback.go();
       if (this.facts.picture !== 'paused') this.tell({ type: 'picture', picture: 'waiting' });
-    } else if (wants && !this.behind) this.playback.go();
+    } else if (wants && !this.behind && !this.engine?.over()) this.playback.go();
     else if (!wants && this.engine) this.drop();
     if (this.facts.fault && !this.faultTimer) {
       this.faultTimer = setTimeout(() => {
@@ -366,12 +375,15 @@ export class OnairPlayer extends HTMLElement {
 
   private drop(): void {
     this.playback.drop();
-    this.behind = this.playback.places.recording;
-    this.pending = null;
+    this.wish.forget(this.playback.places.recording);
+    this.hadPast = false;
     if (this.facts.picture !== 'none') this.facts = { ...this.facts, picture: 'none' };
   }
 
   private restart(): void {
+    const range = this.behind ? this.engine?.range() : null;
+    // A new engine begins at the edge.
+    if (range) this.wish.back(range.end - this.video.currentTime);
     this.playback.restart();
     this.fresh();
     if (this.facts.picture !== 'paused') this.tell({ type: 'picture', picture: 'waiting' });
@@ -384,11 +396,15 @@ export class OnairPlayer extends HTMLElement {
     if (old && old !== video) video.after(old);
     this.control();
     this.fresh();
-    const back = this.pending;
-    this.pending = null;
-    const range = this.way === 'hls' ? this.engine?.range() : null;
-    if (back !== null && range) this.seekTo(range.end - back);
+    this.fulfil();
     this.dispatchEvent(new Event(CHANGE));
+  }
+
+  /** Goes back as far as was asked for, now that what plays has a past. */
+  private fulfil(): void {
+    const range = this.way === 'hls' ? this.engine?.range() : null;
+    const back = range ? this.wish.take() : null;
+    if (range && back !== null) this.seekTo(range.end - back);
   }
 
   /** Tells media-chrome which <video> is meant; elements that come and go in this turn confuse it. */
@@ -407,6 +423,7 @@ export class OnairPlayer extends HTMLElement {
     const v = this.video;
     this.sound.hidden = !(v.muted && this.state === 'playing');
     this.playback.tick(now);
+    this.tell({ type: 'kept', kept: this.keeps() });
     const engine = this.engine;
     if (engine && this.facts.picture !== 'finished') {
       const position = engine.position();
@@ -422,8 +439,10 @@ export class OnairPlayer extends HTMLElement {
         const still = this.watchdog.tick(now, position);
         // A pause nobody asked for: the browser's, or a new source. Try to go on.
         if (v.paused && !v.ended) void this.play();
-        if (moved) this.tell({ type: 'picture', picture: 'moving' });
-        else if (still && this.facts.picture === 'moving') this.tell({ type: 'picture', picture: 'still' });
+        if (moved) {
+          this.tell({ type: 'picture', picture: 'moving' });
+          this.fulfil();
+        } else if (still && this.facts.picture === 'moving') this.tell({ type: 'picture', picture: 'still' });
         const fresh = engine.mediaAge(now) < FRESH;
         if (!this.behind && this.edge.tick(now, engine.latency(), engine.target(), fresh, still)) {
           engine.toLive();

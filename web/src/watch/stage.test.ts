@@ -149,6 +149,15 @@ describe('Stage', () => {
     expect(t.troubles).toEqual([]);
   });
 
+  it('drops WebRTC that was coming when HTTP is wanted after all, before either has a picture', () => {
+    const t = setup();
+    t.stage.want('hls', 0);
+    t.stage.want('webrtc', 250);
+    expect(t.living()).toEqual(['hls', 'webrtc']);
+    t.stage.want('hls', 500);
+    expect(t.living()).toEqual(['hls']);
+  });
+
   it('tries WebRTC unseen, and nobody notices that it fails', () => {
     const t = setup();
     t.stage.want('hls', 0);

@@ -73,8 +73,8 @@ export class Stage<S extends Held> {
       this.now = this.begin(way, false, at);
       this.host.show(this.now.held, null);
     } else if (this.now.held.way === way && this.now.deadAt === null) {
-      // A slow WebRTC keeps its company until it has a picture itself.
-      if (this.now.seen) this.dropNext();
+      // A slow WebRTC keeps its company until it has a picture itself; HTTP has none.
+      if (this.now.seen || way === 'hls') this.dropNext();
     } else if (this.next?.held.way !== way) {
       this.dropNext();
       this.next = this.begin(way, true, at);
