@@ -180,9 +180,9 @@ func broadcast(t *testing.T, h *harness) {
 			media = line
 		}
 	}
-	status, playlist := h.get("/hls/" + demo.PlaybackID + "/" + media)
-	if status != 200 || !strings.Contains(playlist, "#EXTINF") || !strings.Contains(playlist, "#EXT-X-PART:") {
-		t.Fatalf("status %d:\n%s", status, playlist)
+	playlist := h.getUntil("/hls/"+demo.PlaybackID+"/"+media, "#EXT-X-PART:")
+	if !strings.Contains(playlist, "#EXTINF") {
+		t.Fatal(playlist)
 	}
 }
 
@@ -252,10 +252,13 @@ func TestThreeHundredBroadcasts(t *testing.T) {
 	cycle(20)
 	goroutines, heap := usage()
 	cycle(300)
-	goroutinesAfter, heapAfter := usage()
-	if goroutinesAfter > goroutines+5 {
-		t.Errorf("%d goroutines before, %d after", goroutines, goroutinesAfter)
+	// A connection's goroutine ends some time after its stream.
+	for deadline := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > goroutines+5; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines before, %d after", goroutines, runtime.NumGoroutine())
+		}
 	}
+	_, heapAfter := usage()
 	// Ended broadcasts stay for viewers for a while, so that their number and not the
 	// number of cycles bounds memory.
 	if heapAfter > heap+16<<20 {
