@@ -30,7 +30,7 @@ const patience = 60 * time.Second
 // found is the real ffmpeg, looked for once.
 var found = sync.OnceValues(func() (*ffmpeg.Tool, error) {
 	cfg := ffmpeg.DefaultConfig()
-	cfg.StartTimeout = patience
+	cfg.StartTimeout, cfg.StallTimeout = patience, patience
 	return ffmpeg.Find(context.Background(), cfg, slog.New(slog.DiscardHandler), nil)
 })
 
@@ -91,7 +91,7 @@ func airing(t *testing.T, tracks ...*media.Track) *onAir {
 	h := hub.New(hub.DefaultConfig(), bus, nil, nil)
 	cfg := DefaultConfig()
 	cfg.Cores = 100
-	cfg.MaxLag = 15 * time.Second // the machine of a test may be slow
+	cfg.MaxLag, cfg.Idle = 15*time.Second, 5*patience // the machine of a test may be slow
 	tr := New(cfg, h, realTool(t), nil, bus, slog.New(slog.NewTextHandler(t.Output(), nil)), nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
