@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -110,4 +111,33 @@ func TestSegmentsNeverChange(t *testing.T) {
 			t.Fatalf("the first %d are others now", n+1)
 		}
 	}
+}
+
+// TestBytesOfASegment: what segments take in memory, of lengths that all differ, as many as
+// there are in half a day.
+func TestBytesOfASegment(t *testing.T) {
+	const most = 15
+	rnd := rand.New(rand.NewPCG(1, 2))
+	list := madeUp(rnd, 21600, false)
+	for i := range list {
+		list[i].Init = 0 // few change their parameters that often
+	}
+	s := SegmentsOf(list)
+	if each := float64(s.cost()) / float64(len(list)); each > most {
+		t.Errorf("a segment takes %.1f bytes", each)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	again := SegmentsOf(list)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := float64(int64(after.HeapAlloc)-int64(before.HeapAlloc)) / float64(len(list))
+	t.Logf("a segment takes %.1f bytes of the heap", each)
+	if each > most {
+		t.Errorf("a segment takes %.1f bytes of the heap", each)
+	}
+	runtime.KeepAlive(again)
+	runtime.KeepAlive(s)
+	runtime.KeepAlive(list)
 }

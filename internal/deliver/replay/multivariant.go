@@ -100,20 +100,27 @@ func mainTrack(r *record.Rendition) *media.Track {
 func (l *lineup) rates(target time.Duration) (peak, average int64) {
 	var bits int64
 	var whole time.Duration
+	type piece struct {
+		bits int64
+		d    time.Duration
+	}
+	var recent []piece // those that a run may have that ends with the next one
 	for n := l.first; n <= l.last; n++ {
 		i := l.at(n)
 		if i.Gap {
+			recent = recent[:0] // no run goes on over it
 			continue
 		}
+		recent = append(recent, piece{8 * i.Size, i.Duration})
 		bits += 8 * i.Size
 		whole += i.Duration
 		var run int64
 		var span time.Duration
-		for m := n; m >= l.first; m-- {
-			i := l.at(m)
-			run += 8 * i.Size
-			span += i.Duration
-			if i.Gap || span > target*3/2 {
+		for m := len(recent) - 1; m >= 0; m-- {
+			run += recent[m].bits
+			span += recent[m].d
+			if span > target*3/2 {
+				recent = append(recent[:0], recent[m:]...)
 				break
 			}
 			if span >= target/2 {
