@@ -15,7 +15,7 @@ import (
 // power cut costs a second and not a segment: records like the index's, durable with every
 // part. It is two files that are written in turn: one that has become long is taken over into
 // the other, as far as it is not stored, and written over once that is durable. What was in a file
-// before is not cut off, for to write over bytes takes half of what it takes to add some: a turn
+// before is not cut off, for to write over bytes takes about half of what it takes to add some: a turn
 // begins with a number that the checksums of its records begin with, too, so that those of earlier
 // turns are none.
 
