@@ -43,6 +43,7 @@ const recordTime = time.Second
 // the streams that do are restored. It does not wait for a database that is away, or whose disk
 // is full: what it is not told now, run tells it.
 func (b *broadcasts) settle(ctx context.Context) {
+	b.settleEarly(ctx)
 	for _, id := range b.library.Unfinished() {
 		asset, ok := b.library.Asset(id)
 		if !ok {
@@ -115,6 +116,7 @@ func (b *broadcasts) run(ctx context.Context) error {
 		for _, a := range b.late {
 			b.keep(recording, a.id, a.is)
 		}
+		b.settleLateEarly(recording)
 	})
 	for {
 		s, err := watcher.Next(ctx)
@@ -139,6 +141,10 @@ func (b *broadcasts) run(ctx context.Context) error {
 
 // record records one broadcast, if its stream asks for that.
 func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
+	stream, err := kept(ctx, b.log, func() (store.LiveStream, error) { return b.store.LiveStream(ctx, s.Name()) })
+	if err == nil && stream.Record {
+		b.library.KeepEarly(ctx, s.Name(), s)
+	}
 	select {
 	case <-s.Begun():
 	case <-ctx.Done():
@@ -147,10 +153,8 @@ func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
 	id, resumed := b.library.Resume(s.Name(), s)
 	if !resumed {
 		b.settleStream(ctx, s.Name())
-	}
-	stream, err := kept(ctx, b.log, func() (store.LiveStream, error) { return b.store.LiveStream(ctx, s.Name()) })
-	if !resumed {
 		if err != nil || !stream.Record || len(s.AllRenditions()) == 0 {
+			b.library.DropEarly(s)
 			b.replays.unset(s.Name())
 			return
 		}
@@ -158,6 +162,7 @@ func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
 		asset, err := kept(ctx, b.log, func() (store.Asset, error) { return b.store.CreateAsset(ctx, s.Name()) })
 		if err != nil {
 			b.log.Error("a broadcast is not recorded", "stream", s.Name(), "error", err)
+			b.library.DropEarly(s)
 			b.replays.unset(s.Name())
 			return
 		}

@@ -34,6 +34,9 @@ type entry struct {
 	// Part and Turn are in the journal of parts only; see openLog.
 	Part *partEntry `json:"part,omitempty"`
 	Turn *turnEntry `json:"turn,omitempty"`
+	// Early and Packet are in the early journal of a broadcast only; see earlyLog.
+	Early  *earlyEntry  `json:"early,omitempty"`
+	Packet *packetEntry `json:"packet,omitempty"`
 	// R is the name of the rendition that Track, Init, Segment and Lost are about.
 	R string `json:"r,omitempty"`
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"onair/internal/deliver/pack"
 	"onair/internal/event"
 	"onair/internal/fault"
 	"onair/internal/media/mp4file"
@@ -35,6 +36,8 @@ type Library struct {
 	cache  []*cached           // of the others, those read last at the end
 	cost   int64
 	ties   ties
+	early  map[*pack.Stream]*earlyLog // of broadcasts that have begun and are not yet recorded
+	left   []string                   // early journals of an earlier server
 }
 
 // cached is an asset that is not being recorded.
@@ -55,6 +58,7 @@ func New(cfg Config, storage Storage, journals Journals, events *event.Bus, log 
 	return &Library{
 		cfg: cfg, storage: storage, journals: journals, events: events, log: log, m: newMetrics(reg),
 		known: map[string]struct{}{}, active: map[string]*writer{}, ties: newTies(),
+		early: map[*pack.Stream]*earlyLog{},
 	}
 }
 
@@ -312,6 +316,7 @@ func (l *Library) Load(ctx context.Context) error {
 	}
 	l.sweep(ctx, unread)
 	l.sweepOpen(names)
+	l.findEarly(names)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	segments, bytes, missed, dropped, finished, damaged prometheus.Counter
 	folded, openSyncs, openSkipped, openErrors          prometheus.Counter
+	earlySyncs, earlySkipped, earlyErrors               prometheus.Counter
 	errors                                              *prometheus.CounterVec
 	recording, lag, index, troubled                     prometheus.Gauge
 }
@@ -29,6 +30,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		openSyncs:   counter("open_syncs_total", "Writes to the journals of parts, each synced."),
 		openSkipped: counter("open_skipped_total", "Writes to a journal of parts that were left out because more was waiting to be stored than it may hold (64 MiB)."),
 		openErrors:  counter("open_errors_total", "Writes to a journal of parts that failed."),
+
+		earlySyncs:   counter("early_syncs_total", "Writes to the journals of packets of broadcasts that have not begun, each synced."),
+		earlySkipped: counter("early_skipped_total", "Writes to an early journal that were left out because it is as long as it may be (80 MiB)."),
+		earlyErrors:  counter("early_errors_total", "Writes to an early journal that failed."),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "onair_record_errors_total", Help: "Recordings that stopped before their broadcast did, by the kind of the fault.",
 		}, []string{"code"}),
@@ -38,7 +43,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		index:     gauge("index_bytes", "About how much memory the indexes of assets take that are not being recorded (record-max-index-bytes)."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.folded, m.openSyncs, m.openSkipped, m.openErrors, m.segments, m.bytes, m.missed, m.dropped, m.finished, m.damaged, m.errors, m.recording, m.troubled, m.lag, m.index)
+		reg.MustRegister(m.folded, m.openSyncs, m.openSkipped, m.openErrors, m.earlySyncs, m.earlySkipped, m.earlyErrors, m.segments, m.bytes, m.missed, m.dropped, m.finished, m.damaged, m.errors, m.recording, m.troubled, m.lag, m.index)
 	}
 	return m
 }

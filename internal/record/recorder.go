@@ -31,13 +31,17 @@ func (l *Library) Record(ctx context.Context, id, streamID string, s *pack.Strea
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	early := l.takeEarly(s)
 	if s.Ended() && len(s.AllRenditions()) == 0 {
+		early.drop()
 		return nil
 	}
+	early.become(id)
 	w, err := l.claim(id, streamID, s)
 	if err != nil {
 		return err
 	}
+	w.early = early
 	l.m.recording.Inc()
 	defer l.m.recording.Dec()
 	err = w.record(ctx, s)
@@ -216,6 +220,7 @@ func (w *writer) store(ctx context.Context, items []item) error {
 		if err := w.commit(); err != nil {
 			return err
 		}
+		w.outgrown()
 		w.recovered()
 		lag = max(lag, time.Since(it.seg.Start.Add(it.seg.Duration)))
 		w.l.m.lag.Set(max(0, lag.Seconds()))

@@ -27,6 +27,8 @@ type writer struct {
 	left     []leftSegment
 	openNext int
 
+	early *earlyLog // what came before the broadcast has begun; nil if that is not kept
+
 	// busy and trouble are guarded by Library.mu: somebody records; and what is in the way.
 	busy    bool
 	trouble Trouble
@@ -128,6 +130,7 @@ func (w *writer) finish(cause error) error {
 		if err := w.l.dropOpen(w.asset.id); err != nil {
 			w.l.log.Warn("the journal of parts of an asset that is complete is removed at the next start", "asset", w.asset.id, "error", err)
 		}
+		w.early.drop()
 	}
 	return nil
 }

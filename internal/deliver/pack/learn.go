@@ -129,6 +129,13 @@ func (l *learner) keep(p *media.Packet) {
 	l.bytes += len(p.Data) + packetOverhead
 }
 
+// has reports whether the packet that was added last was kept: what comes before the first
+// picture of a video is of no use.
+func (l *learner) has(p *media.Packet) bool {
+	n := len(l.packets)
+	return n > 0 && l.packets[n-1] == p
+}
+
 // jitter is by how much a key frame may be early and still count as on time.
 const jitter = 10 * time.Millisecond
 

@@ -27,6 +27,7 @@ type Stream struct {
 	log      *slog.Logger
 	terms    func() (mode media.LatencyMode, announced bool) // known with the first packet
 	learner  *learner
+	early    early
 	seg      *segmenter
 	all      []*builder
 	derived  map[string]bool // feeds that are made of the stream's own media
@@ -131,11 +132,17 @@ func (s *Stream) write(p *media.Packet) {
 		return
 	}
 	if s.seg == nil {
-		if s.learn().add(p) {
+		l := s.learn()
+		enough := l.add(p)
+		if l.has(p) {
+			s.keepEarly(p)
+		}
+		if enough {
 			s.begin()
 		}
 		return
 	}
+	s.keepEarly(p)
 	s.feed(p)
 }
 
@@ -149,6 +156,9 @@ func (s *Stream) learn() *learner {
 	if s.learner == nil {
 		mode, announced := s.terms()
 		s.mode = mode
+		s.early.mu.Lock()
+		s.early.all.LatencyMode, s.early.all.Announced = mode, announced
+		s.early.mu.Unlock()
 		s.learner = newLearner(s.cfg, mode, announced)
 	}
 	return s.learner
@@ -214,10 +224,7 @@ func (s *Stream) end() {
 	next := *s.state.Load()
 	next.ended = true
 	s.set(next)
-	if !s.hasBegun {
-		s.hasBegun = true
-		close(s.begun)
-	}
+	s.hasNowBegun()
 	if !s.isReady {
 		s.isReady = true
 		close(s.ready)
@@ -255,14 +262,23 @@ func (s *Stream) update() {
 		next.list, next.all, next.holdBack, next.origin = list, slices.Concat(list, early), hold, s.seg.wall(0)
 		s.set(next)
 	}
-	if !s.hasBegun && all > 0 {
-		s.hasBegun = true
-		close(s.begun)
+	if all > 0 {
+		s.hasNowBegun()
 	}
 	if !s.isReady && !waiting && len(list) > 0 {
 		s.isReady = true
 		close(s.ready)
 	}
+}
+
+// hasNowBegun tells that the stream has begun.
+func (s *Stream) hasNowBegun() {
+	if s.hasBegun {
+		return
+	}
+	s.hasBegun = true
+	s.early.stop()
+	close(s.begun)
 }
 
 // bytes is what the stream holds in memory, as far as the metric counts it.
