@@ -52,20 +52,24 @@ func find(b []byte, path ...string) child {
 	return found
 }
 
-// cursor reads fields and remembers that it ran out.
+// cursor reads fields and remembers that it ran out. It moves by a number, as to move a slice
+// is dearer while the garbage collector works.
 type cursor struct {
 	b   []byte
+	at  int
 	bad bool
 }
 
+// rest is how many bytes are left.
+func (c *cursor) rest() int { return len(c.b) - c.at }
+
 func (c *cursor) take(n int) []byte {
-	if n > len(c.b) {
-		c.b, c.bad = nil, true
+	if n > c.rest() {
+		c.at, c.bad = len(c.b), true
 		return nil
 	}
-	v := c.b[:n]
-	c.b = c.b[n:]
-	return v
+	c.at += n
+	return c.b[c.at-n : c.at]
 }
 
 func (c *cursor) u32() uint32 {
@@ -83,12 +87,20 @@ func (c *cursor) u64() uint64 {
 }
 
 func (c *cursor) uvarint() uint64 {
-	v, n := binary.Uvarint(c.b)
+	if c.at < len(c.b) && c.b[c.at] < 0x80 {
+		c.at++
+		return uint64(c.b[c.at-1])
+	}
+	return c.longUvarint()
+}
+
+func (c *cursor) longUvarint() uint64 {
+	v, n := binary.Uvarint(c.b[c.at:])
 	if n <= 0 {
-		c.b, c.bad = nil, true
+		c.at, c.bad = len(c.b), true
 		return 0
 	}
-	c.b = c.b[n:]
+	c.at += n
 	return v
 }
 

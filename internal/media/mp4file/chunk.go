@@ -14,7 +14,7 @@ type piece struct {
 // pieces are what the bytes [from, to) of a segment's payload are made of, with prefix
 // before each sync sample.
 func (s *Segment) pieces(prefix []byte, from, to int64) ([]piece, error) {
-	extents, _, err := s.Table.extents(s.Size)
+	extents, err := s.Table.extents(s.Size)
 	if err != nil {
 		return nil, err
 	}

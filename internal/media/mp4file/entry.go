@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"time"
 
 	"onair/internal/fault"
@@ -25,41 +24,45 @@ type entry struct {
 	prefix []byte
 }
 
-// describe makes the sample entries of a track and returns those of the tracks of its
-// segments, as indexes.
+// describe makes the sample entries of a track.
 //
 // Where the parameters of H.264 and HEVC change, they stand twice: in an entry of their
 // own, without which VLC loses at each change what it has not yet shown, and before each
 // sync sample, without which Chromium, which knows the first entry only, cannot decode.
 // Other codecs repeat them in their samples anyway. The entries stay avc1 and hvc1, for
 // Apple's players refuse avc3 and hev1, and the samples never say anything else than they.
-func (t *trak) describe(in *Track) (map[*media.Track]int, error) {
-	of := map[*media.Track]int{}
-	if err := t.addEntry(in.Track, of); err != nil {
-		return nil, err
+func (t *trak) describe(in *Track) error {
+	t.of = map[*media.Track]int{}
+	if err := t.addEntry(in.Track); err != nil {
+		return err
 	}
+	last := in.Track
 	for i := range in.Segments {
 		seg := &in.Segments[i]
 		if seg.Track == nil || len(seg.Table) == 0 {
 			continue
 		}
-		if _, ok := of[seg.Track]; ok {
+		if seg.Track == last {
+			continue
+		}
+		last = seg.Track
+		if _, ok := t.of[seg.Track]; ok {
 			continue
 		}
 		if why := refusal(in.Track, seg.Track); why != "" {
 			// Both are times of the recording.
 			at := seg.Track.Duration(seg.BaseTime) - in.Track.Duration(in.Segments[0].BaseTime)
-			return nil, t.invalid(i, fmt.Sprintf("the encoder changed from %s to %s after %v, and %s", describe(in.Track), describe(seg.Track), at.Round(time.Second), why),
+			return t.invalid(i, fmt.Sprintf("the encoder changed from %s to %s after %v, and %s", describe(in.Track), describe(seg.Track), at.Round(time.Second), why),
 				"Play it over HLS or DASH, or make clips of what is before and after the change and download those.")
 		}
-		if err := t.addEntry(seg.Track, of); err != nil {
-			return nil, err
+		if err := t.addEntry(seg.Track); err != nil {
+			return err
 		}
 	}
 	if len(t.entries) == 1 {
 		t.entries[0].prefix = nil
 	}
-	return of, nil
+	return nil
 }
 
 // refusal says why one track of a file cannot have the parameters of both; empty if it can.
@@ -87,14 +90,14 @@ func sameCore(a, b []byte) bool {
 }
 
 // addEntry makes the entry of a track, unless there is one that says the same.
-func (t *trak) addEntry(track *media.Track, of map[*media.Track]int) error {
+func (t *trak) addEntry(track *media.Track) error {
 	init, err := fmp4.Init(track)
 	if err != nil {
 		return err
 	}
 	for i := range t.entries {
 		if bytes.Equal(t.entries[i].init, init) {
-			of[track] = i
+			t.of[track] = i
 			return nil
 		}
 	}
@@ -109,22 +112,9 @@ func (t *trak) addEntry(track *media.Track, of map[*media.Track]int) error {
 		e.prefix = binary.BigEndian.AppendUint32(e.prefix, uint32(len(set)))
 		e.prefix = append(e.prefix, set...)
 	}
-	of[track] = len(t.entries)
+	t.of[track] = len(t.entries)
 	t.entries = append(t.entries, e)
 	return nil
-}
-
-// prefixed is a sample with what is put before it; false if it is too large then.
-func (e *entry) prefixed(s sample) (sample, bool) {
-	n := uint32(len(e.prefix))
-	if !s.sync || n == 0 {
-		return s, true
-	}
-	if s.size > math.MaxUint32-n {
-		return s, false
-	}
-	s.size += n
-	return s, true
 }
 
 func describe(t *media.Track) string {

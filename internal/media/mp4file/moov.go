@@ -54,7 +54,7 @@ func (f *File) writeHead(traks []*trak, payload int64) {
 	for _, t := range traks {
 		w.scale = max(w.scale, t.timescale)
 		sound = sound && t.track.Kind() == media.Audio
-		size += int64(len(t.init)+len(t.name)+len(t.durations)+len(t.offsets)+len(t.sizes)+len(t.syncs)) + int64(20*len(t.chunks)) + 1024
+		size += int64(len(t.init)+len(t.name)+len(t.durations.b)+len(t.offsets.b)+len(t.sizes)+len(t.syncs)) + int64(20*len(t.chunks)) + 1024
 		for _, e := range t.entries {
 			size += int64(len(e.sample))
 		}
@@ -214,9 +214,9 @@ func (w *headWriter) stbl(t *trak) {
 				w.b = append(w.b, e.sample...)
 			}
 		})
-		table("stts", 8, t.durations)
-		if len(t.offsets) > 0 {
-			table("ctts", 8, t.offsets)
+		table("stts", 8, t.durations.b)
+		if len(t.offsets.b) > 0 {
+			table("ctts", 8, t.offsets.b)
 		}
 		if len(t.syncs) > 0 || !t.allSync {
 			table("stss", 4, t.syncs)
@@ -224,8 +224,9 @@ func (w *headWriter) stbl(t *trak) {
 		var runs []byte
 		for i, c := range t.chunks {
 			if i == 0 || c.samples != t.chunks[i-1].samples || c.entry != t.chunks[i-1].entry {
-				runs = appendRun(runs, uint32(i+1), c.samples)
-				runs = binary.BigEndian.AppendUint32(runs, uint32(c.entry+1))
+				for _, v := range [...]uint32{uint32(i + 1), c.samples, uint32(c.entry + 1)} {
+					runs = binary.BigEndian.AppendUint32(runs, v)
+				}
 			}
 		}
 		table("stsc", 12, runs)

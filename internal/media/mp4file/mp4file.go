@@ -12,7 +12,8 @@
 // (Chromium) keep picture and sound together so, too. Segments that overlap lose the time
 // at the start of the later one.
 //
-// The package has no goroutines and knows no clock.
+// New reads several tracks at the same time, in goroutines that it waits for. The package has
+// no others, and knows no clock.
 package mp4file
 
 import (
@@ -21,8 +22,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"slices"
 	"sort"
+	"sync"
+	"sync/atomic"
 
 	"onair/internal/fault"
 	"onair/internal/media"
@@ -98,19 +102,29 @@ func New(tracks []Track, open Open) (*File, error) {
 	if len(tracks) > maxTracks {
 		return nil, fault.New(fault.TooLarge, "make an MP4 file", "", fmt.Sprintf("%d tracks are over %d", len(tracks), maxTracks), "")
 	}
-	var traks []*trak
-	segments, samples := 0, 0
+	segments := 0
 	for i := range tracks {
 		if segments += len(tracks[i].Segments); segments > maxSegments {
 			return nil, fault.New(fault.TooLarge, "make an MP4 file", "", fmt.Sprintf("more than %d segments", maxSegments), "")
 		}
-		t, err := newTrak(&tracks[i], i, maxSamples-samples)
-		if err != nil {
-			return nil, err
+	}
+	traks := make([]*trak, len(tracks))
+	err := each(len(tracks), func(i int) (err error) {
+		traks[i], err = newTrak(&tracks[i], i)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	samples := 0
+	for _, t := range traks {
+		if samples += t.room; samples > maxSamples {
+			return nil, fault.New(fault.TooLarge, "make an MP4 file", "", fmt.Sprintf("more than %d samples", maxSamples), "Download a part of it.")
 		}
-		if samples += t.samples; t.samples > 0 {
-			traks = append(traks, t)
-		}
+	}
+	traks = slices.DeleteFunc(traks, func(t *trak) bool { return t.room == 0 })
+	if err := each(len(traks), func(i int) error { return traks[i].fill() }); err != nil {
+		return nil, err
 	}
 	if len(traks) == 0 {
 		return nil, fault.New(fault.NotFound, "make an MP4 file", "", "there is no media", "")
@@ -124,6 +138,28 @@ func New(tracks []Track, open Open) (*File, error) {
 	return f, nil
 }
 
+// each does something for each of n, as many at the same time as there are processors, and
+// returns the error of the first that had one.
+func each(n int, do func(i int) error) error {
+	errs := make([]error, n)
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				errs[i] = do(i)
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // interleave puts the chunks of all tracks in order and returns the size of all payload.
 func (f *File) interleave(traks []*trak) (payload int64) {
 	type placed struct {
@@ -131,7 +167,11 @@ func (f *File) interleave(traks []*trak) (payload int64) {
 		t       *trak
 		n       int
 	}
-	var order []placed
+	n := 0
+	for _, t := range traks {
+		n += len(t.chunks)
+	}
+	order := make([]placed, 0, n)
 	for _, t := range traks {
 		for n := range t.chunks {
 			order = append(order, placed{seconds: float64(t.chunks[n].start) / float64(t.timescale), t: t, n: n})

@@ -14,21 +14,25 @@ import (
 // trak is what the header says of one track. Times are in ticks of its timescale.
 type trak struct {
 	index     int // in what New was given
+	in        *Track
 	track     *media.Track
 	name      string
 	init      []byte // the moov of its initialization section
 	timescale int64
 
 	entries []entry
+	of      map[*media.Track]int // which entry is a track's
 	chunks  []trackChunk
 	samples int
 
+	// What there will be of it: samples, about how many entries of durations and offsets, and
+	// chunks.
+	room, durationRuns, offsetRuns, segments int
+
 	// The tables of the samples, as they stand in the boxes: entries without the counts.
-	durations, offsets, sizes, syncs []byte
-	durationRun, offsetRun           uint32 // how often what was added last came in a row
-	duration                         uint32
-	offset                           int32
-	allSync                          bool
+	durations, offsets runs
+	sizes, syncs       []byte
+	allSync            bool
 
 	first     int64 // decode time of the first sample
 	lastAt    int64 // and of the last
@@ -52,29 +56,53 @@ type trackChunk struct {
 // segment before it lasted too long.
 const maxOverlap = time.Second
 
-func newTrak(in *Track, index, room int) (*trak, error) {
-	t := &trak{index: index, track: in.Track, name: in.Name, timescale: int64(in.Track.Timescale), allSync: true}
-	of, err := t.describe(in)
-	if err != nil {
+// newTrak describes a track and counts its samples.
+func newTrak(in *Track, index int) (*trak, error) {
+	t := &trak{index: index, in: in, track: in.Track, name: in.Name, timescale: int64(in.Track.Timescale), allSync: true}
+	if err := t.describe(in); err != nil {
 		return nil, err
 	}
 	t.init = find(t.entries[0].init, "moov").body
-	size := 0
-	for i := range in.Segments {
-		size += len(in.Segments[i].Table)
-	}
-	t.sizes = make([]byte, 0, min(2*size, 4*room))
 	for i := range in.Segments {
 		seg := &in.Segments[i]
 		if len(seg.Table) == 0 {
 			continue
 		}
-		if err := t.segment(seg, i, of[cmp.Or(seg.Track, in.Track)], room); err != nil {
-			return nil, err
+		r, err := seg.Table.read(seg.Size)
+		if err != nil {
+			return nil, t.invalid(i, err.Error(), "")
+		}
+		if r.left == 0 {
+			continue
+		}
+		if t.room += r.left; t.room > maxSamples {
+			break // which is refused
+		}
+		durations, offsets := r.runs()
+		t.durationRuns += durations + 1 // the last sample lasts until the next segment
+		t.offsetRuns += offsets
+		t.segments++
+	}
+	return t, nil
+}
+
+// fill reads the samples, which newTrak counted.
+func (t *trak) fill() error {
+	t.chunks = make([]trackChunk, 0, t.segments)
+	t.sizes = make([]byte, 0, 4*t.room)
+	t.durations.b = make([]byte, 8*t.durationRuns)
+	t.offsets.b = make([]byte, 8*t.offsetRuns)
+	for i := range t.in.Segments {
+		seg := &t.in.Segments[i]
+		if len(seg.Table) == 0 {
+			continue
+		}
+		if err := t.segment(seg, i); err != nil {
+			return err
 		}
 	}
 	t.finish()
-	return t, nil
+	return nil
 }
 
 func (t *trak) invalid(segment int, cause, hint string) error {
@@ -82,16 +110,13 @@ func (t *trak) invalid(segment int, cause, hint string) error {
 }
 
 // segment adds the samples of a segment.
-func (t *trak) segment(seg *Segment, index, entry, room int) error {
+func (t *trak) segment(seg *Segment, index int) error {
 	if seg.BaseTime < -maxTime || seg.BaseTime > maxTime {
 		return t.invalid(index, "its decode time is out of range", "")
 	}
 	r, err := seg.Table.read(seg.Size)
 	if err != nil {
 		return t.invalid(index, err.Error(), "")
-	}
-	if r.left > room-t.samples {
-		return fault.New(fault.TooLarge, "make an MP4 file", "", fmt.Sprintf("more than %d samples", maxSamples), "Download a part of it.")
 	}
 	if r.left == 0 {
 		return nil
@@ -101,84 +126,130 @@ func (t *trak) segment(seg *Segment, index, entry, room int) error {
 		t.first, t.end, t.presented = seg.BaseTime, seg.BaseTime, math.MaxInt64
 		t.least, t.lastEnd = math.MaxInt32, math.MinInt64
 	}
-	t.chunks = append(t.chunks, trackChunk{segment: index, samples: uint32(r.left), entry: entry, start: seg.BaseTime, size: r.payload})
+	entry := t.of[cmp.Or(seg.Track, t.track)]
+	chunk := trackChunk{segment: index, samples: uint32(r.left), entry: entry, start: seg.BaseTime, size: r.payload}
+	prefix := uint32(len(t.entries[entry].prefix))
 	late := media.Rescale(int64(maxOverlap), int64(time.Second), t.timescale)
 	at := seg.BaseTime // when the sample is decoded, as its segment says
 	for {
-		s, ok := r.next()
+		s, n, ok := r.run()
 		if !ok {
 			break
 		}
-		before := s.size
-		if s, ok = t.entries[entry].prefixed(s); !ok {
-			return t.invalid(index, "a sample is too large", "")
+		more := uint32(0)
+		if s.sync {
+			more = prefix
 		}
-		t.chunks[len(t.chunks)-1].size += int64(s.size - before)
-		if !t.add(s, at, late) {
+		if t.sizes = r.appendSizes(t.sizes, n, more); r.err != nil {
+			break
+		}
+		chunk.size += int64(n) * int64(more)
+		if !t.add(s, n, at, late) {
 			return t.invalid(index, fmt.Sprintf("it begins %v after the start of the file, too far from where the segment before it ends, which is after %v",
 				t.track.Duration(seg.BaseTime-t.first), t.track.Duration(t.end-t.first)), "")
 		}
-		at += int64(s.duration)
+		at += int64(n) * int64(s.duration)
 	}
 	if r.err != nil {
 		return t.invalid(index, r.err.Error(), "")
 	}
+	t.chunks = append(t.chunks, chunk)
 	return nil
 }
 
-// add appends a sample that is decoded at that time, or, if that is past, as soon as can
-// be, and presented when it should. It reports false if it is too late, or too far off.
-// Durations are one sample behind, for only the next one tells how long a sample lasts.
-func (t *trak) add(s sample, at, late int64) bool {
-	actual := at
-	if t.samples > 0 {
-		if actual = max(at, t.lastAt+1); actual-at > late || actual-t.lastAt > math.MaxUint32 {
+// add appends n samples that differ in their sizes only, the first of which is decoded at that
+// time, or, if that is past, as soon as can be, and presented when it should. It reports false
+// if one is too late, or too far off. Durations are one sample behind, for only the next one
+// tells how long a sample lasts.
+func (t *trak) add(s sample, n int, at, late int64) bool {
+	duration := int64(s.duration)
+	for n > 0 {
+		actual, now := at, n // how many of them are at once
+		if t.samples > 0 {
+			actual = max(at, t.lastAt+1)
+		}
+		if actual > at || duration == 0 {
+			now = 1 // each is late in its own way
+		}
+		if actual-at > late {
 			return false
 		}
-		t.addDuration(uint32(actual - t.lastAt))
-	}
-	t.lastAt = actual
-	t.end = at + int64(s.duration)
-	cts := at + int64(s.cts) - actual
-	if cts < math.MinInt32/2 || cts > math.MaxInt32/2 {
-		return false
-	}
-	t.addOffset(int32(cts))
-	t.least = min(t.least, int32(cts))
-	t.presented = min(t.presented, actual+cts)
-	t.lastEnd = max(t.lastEnd, actual+cts+int64(s.duration))
-	t.sizes = binary.BigEndian.AppendUint32(t.sizes, s.size)
-	t.samples++
-	if s.sync {
-		t.syncs = binary.BigEndian.AppendUint32(t.syncs, uint32(t.samples))
-	} else {
-		t.allSync = false
+		if t.samples > 0 {
+			if actual-t.lastAt > math.MaxUint32 {
+				return false
+			}
+			t.durations.add(uint32(actual-t.lastAt), 1)
+		}
+		cts := at + int64(s.cts) - actual
+		if cts < math.MinInt32/2 || cts > math.MaxInt32/2 {
+			return false
+		}
+		behind := int64(now-1) * duration // the last of them
+		if now > 1 {
+			t.durations.add(s.duration, uint32(now-1))
+		}
+		t.offsets.add(uint32(int32(cts)), uint32(now))
+		t.lastAt = actual + behind
+		t.end = at + behind + duration
+		t.least = min(t.least, int32(cts))
+		t.presented = min(t.presented, actual+cts)
+		t.lastEnd = max(t.lastEnd, t.lastAt+cts+duration)
+		t.addSyncs(s.sync, now)
+		t.samples += now
+		at += behind + duration
+		n -= now
 	}
 	return true
 }
 
-// Entries of stts and ctts are added when the value changes: durationRun and offsetRun
-// samples had the present one.
-func (t *trak) addDuration(d uint32) {
-	if t.durationRun > 0 && d != t.duration {
-		t.durations = appendRun(t.durations, t.durationRun, t.duration)
-		t.durationRun = 0
+// addSyncs notes whether the next n samples are such. While all are, there is nothing to list.
+func (t *trak) addSyncs(sync bool, n int) {
+	if t.allSync && !sync {
+		t.allSync = false
+		t.listSyncs(1, t.samples)
 	}
-	t.duration = d
-	t.durationRun++
+	if !t.allSync && sync {
+		t.listSyncs(t.samples+1, n)
+	}
 }
 
-func (t *trak) addOffset(v int32) {
-	if t.offsetRun > 0 && v != t.offset {
-		t.offsets = appendRun(t.offsets, t.offsetRun, uint32(t.offset))
-		t.offsetRun = 0
+func (t *trak) listSyncs(first, n int) {
+	for i := range n {
+		t.syncs = binary.BigEndian.AppendUint32(t.syncs, uint32(first+i))
 	}
-	t.offset = v
-	t.offsetRun++
 }
 
-func appendRun(b []byte, n, v uint32) []byte {
-	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, n), v)
+// runs are the entries of stts or ctts: how often a value comes in a row, and the value. One
+// is written when the value changes.
+type runs struct {
+	b            []byte
+	at           int // where in b the next one is written
+	value, count uint32
+}
+
+func (r *runs) add(value, n uint32) {
+	if value != r.value && r.count > 0 {
+		r.end()
+	}
+	r.value = value
+	r.count += n
+}
+
+func (r *runs) end() {
+	if r.at == len(r.b) {
+		r.b = append(r.b, make([]byte, 8+len(r.b)/8)...)
+		r.b = r.b[:len(r.b)/8*8]
+	}
+	binary.BigEndian.PutUint64(r.b[r.at:], uint64(r.count)<<32|uint64(r.value))
+	r.at += 8
+	r.count = 0
+}
+
+// finish returns all entries.
+func (r *runs) finish() []byte {
+	r.end()
+	r.b = r.b[:r.at:r.at]
+	return r.b
 }
 
 // finish ends the tables. Composition offsets are moved so that none is negative, which
@@ -188,19 +259,15 @@ func (t *trak) finish() {
 		return
 	}
 	t.end = min(max(t.end, t.lastAt), t.lastAt+math.MaxUint32)
-	t.addDuration(uint32(t.end - t.lastAt))
-	t.durations = appendRun(t.durations, t.durationRun, t.duration)
-	t.offsets = appendRun(t.offsets, t.offsetRun, uint32(t.offset))
-	if len(t.offsets) == 8 && t.offset == 0 {
-		t.offsets = nil
+	t.durations.add(uint32(t.end-t.lastAt), 1)
+	t.durations.finish()
+	if b := t.offsets.finish(); len(b) == 8 && t.offsets.value == 0 {
+		t.offsets.b = nil
 	}
 	if shift := t.shift(); shift != 0 {
-		for b := t.offsets; len(b) > 0; b = b[8:] {
+		for b := t.offsets.b; len(b) > 0; b = b[8:] {
 			binary.BigEndian.PutUint32(b[4:], uint32(int64(int32(binary.BigEndian.Uint32(b[4:])))+shift))
 		}
-	}
-	if t.allSync {
-		t.syncs = nil
 	}
 }
 
