@@ -130,7 +130,7 @@ func (w *writer) clipRendition(ctx context.Context, s *Snapshot, c *Clip, cr *Cl
 		return err
 	}
 	tables := make(map[int64][]byte, segments.Len())
-	for _, t := range list {
+	for _, t := range list[0] {
 		if t.Sequence >= c.From && t.Sequence <= c.To {
 			tables[t.Sequence] = t.Data
 		}

@@ -74,10 +74,11 @@ func checkClip(t *testing.T, l *Library, s *Snapshot, c Clip, id string) {
 		if r.Segments.Len() != len(want) {
 			t.Fatalf("%s has %d segments, not %d", r.Name, r.Segments.Len(), len(want))
 		}
-		tables, err := l.Tables(t.Context(), id, r.Name)
-		if err != nil || len(tables) != len(want) {
-			t.Fatalf("%d tables: %v", len(tables), err)
+		list, err := l.Tables(t.Context(), id, r.Name)
+		if err != nil || len(list[0]) != len(want) {
+			t.Fatalf("not %d tables: %v", len(want), err)
 		}
+		tables := list[0]
 		for i, seg := range unpacked(r.Segments) {
 			size := 4
 			if seg.Asset != "" {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
-	"slices"
 	"time"
 
 	"onair/internal/media"
@@ -145,73 +144,82 @@ func appendSeeded(b []byte, seed uint32, e *entry, data []byte) []byte {
 
 var errBroken = errors.New("no whole record")
 
-// entryReader reads records.
+// entryReader understands records.
 type entryReader struct {
 	seed    uint32 // with which checksums begin
-	head    [recordHead]byte
-	meta    []byte
 	entry   entry
 	segment segmentEntry
 	names   names
-	tables  []byte // room for the data of segments
 }
 
-// roomForTables is of how much memory the data of segments is cut, which is small.
-const roomForTables = 32 << 10
+// recordSize is how long the record is that begins so; false if none does, or none that is
+// within as many bytes as are left.
+func recordSize(head []byte, left int64) (n int64, ok bool) {
+	if len(head) < recordHead || string(head[:4]) != recordMark {
+		return 0, false
+	}
+	meta, data := int64(binary.LittleEndian.Uint32(head[4:])), int64(binary.LittleEndian.Uint32(head[8:]))
+	n = recordHead + meta + data
+	return n, meta <= maxMeta && data <= maxData && n <= left
+}
 
-// read reads the record that r is at, and returns its length. errBroken if there is none. The
-// entry is valid until the next one is read.
-func (p *entryReader) read(r io.Reader, left int64) (e *entry, data []byte, n int64, err error) {
-	if left < recordHead {
-		return nil, nil, 0, errBroken
-	}
-	if _, err := io.ReadFull(r, p.head[:]); err != nil {
-		return nil, nil, 0, err
-	}
-	meta, size := int64(binary.LittleEndian.Uint32(p.head[4:])), int64(binary.LittleEndian.Uint32(p.head[8:]))
-	n = recordHead + meta + size
-	if string(p.head[:4]) != recordMark || meta > maxMeta || size > maxData || n > left {
-		return nil, nil, 0, errBroken
-	}
-	p.meta = slices.Grow(p.meta[:0], int(meta))[:meta]
-	if _, err := io.ReadFull(r, p.meta); err != nil {
-		return nil, nil, 0, err
-	}
-	segment := meta > 0 && p.meta[0] == segmentMeta
-	if segment && size <= roomForTables/8 {
-		if size > int64(len(p.tables)) {
-			p.tables = make([]byte, roomForTables)
-		}
-		data, p.tables = p.tables[:size:size], p.tables[size:]
-	} else {
-		data = make([]byte, size)
-	}
-	if _, err := io.ReadFull(r, data); err != nil {
-		return nil, nil, 0, err
-	}
-	sum := crc32.Update(crc32.Update(p.seed, crc32.IEEETable, p.head[4:12]), crc32.IEEETable, p.meta)
-	if crc32.Update(sum, crc32.IEEETable, data) != binary.LittleEndian.Uint32(p.head[12:]) {
-		return nil, nil, 0, errBroken
+// parse understands a record of its recordSize; false if it is damaged. The entry is valid
+// until the next one is parsed, and data is a part of b.
+func (p *entryReader) parse(b []byte) (e *entry, data []byte, ok bool) {
+	meta, data := b[recordHead:][:binary.LittleEndian.Uint32(b[4:])], b[recordHead+binary.LittleEndian.Uint32(b[4:]):]
+	if crc32.Update(crc32.Update(p.seed, crc32.IEEETable, b[4:12]), crc32.IEEETable, b[recordHead:]) != binary.LittleEndian.Uint32(b[12:]) {
+		return nil, nil, false
 	}
 	p.entry = entry{}
-	if segment {
-		r, ok := p.segment.parse(p.meta, &p.names)
-		if !ok {
-			return nil, nil, 0, errBroken
-		}
+	if len(meta) > 0 && meta[0] == segmentMeta {
+		r, ok := p.segment.parse(meta, &p.names)
 		p.entry.R, p.entry.Segment = r, &p.segment
-	} else if json.Unmarshal(p.meta, &p.entry) != nil {
-		return nil, nil, 0, errBroken
+		return &p.entry, data, ok
 	}
-	return &p.entry, data, n, nil
+	return &p.entry, data, json.Unmarshal(meta, &p.entry) == nil
 }
 
-// readIndex gives visit the records of a journal in order; an entry is visit's until it
-// returns. good is where the last whole one ends, and lost how many bytes before that are of
-// no use. The error is the reader's, or visit's.
+// read reads the record that r is at, and returns its length. errBroken if there is none.
+// The entry, and the data of a segment's, are valid until the next one is read.
+func (p *entryReader) read(r *bufio.Reader, left int64) (e *entry, data []byte, n int64, err error) {
+	head, err := r.Peek(int(min(recordHead, left)))
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	n, ok := recordSize(head, left)
+	if !ok {
+		return nil, nil, 0, errBroken
+	}
+	var whole []byte
+	if n <= int64(r.Size()) {
+		if whole, err = r.Peek(int(n)); err == nil {
+			_, err = r.Discard(int(n))
+		}
+	} else {
+		whole = make([]byte, n)
+		_, err = io.ReadFull(r, whole)
+	}
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	if e, data, ok = p.parse(whole); !ok {
+		return nil, nil, 0, errBroken
+	}
+	if e.Segment == nil {
+		data = bytes.Clone(data)
+	}
+	return e, data, n, nil
+}
+
+// indexBuffer is how much of a journal is read at once.
+const indexBuffer = 256 << 10
+
+// readIndex gives visit the records of a journal in order; an entry, and the data of a
+// segment's, are visit's until it returns. good is where the last whole one ends, and lost how
+// many bytes before that are of no use. The error is the reader's, or visit's.
 func readIndex(r io.ReaderAt, size int64, visit func(e *entry, data []byte) error) (good, lost int64, err error) {
 	at, marks := int64(0), 0
-	buf := bufio.NewReaderSize(io.NewSectionReader(r, 0, size), 64<<10)
+	buf := bufio.NewReaderSize(io.NewSectionReader(r, 0, size), int(min(size, indexBuffer)))
 	var p entryReader
 	for at < size {
 		e, data, n, err := p.read(buf, size-at)
@@ -267,9 +275,11 @@ func readEnd(r io.ReaderAt, size int64) (*endEntry, error) {
 		return nil, err
 	}
 	for i := bytes.LastIndex(buf, []byte(recordMark)); i >= 0; i = bytes.LastIndex(buf[:i], []byte(recordMark)) {
+		if n, ok := recordSize(buf[i:], int64(len(buf)-i)); !ok || n != int64(len(buf)-i) {
+			continue
+		}
 		var p entryReader
-		e, _, n, err := p.read(bytes.NewReader(buf[i:]), int64(len(buf)-i))
-		if err == nil && n == int64(len(buf)-i) {
+		if e, _, ok := p.parse(buf[i:]); ok {
 			return e.End, nil
 		}
 	}

@@ -184,53 +184,6 @@ func (l *Library) Open(ctx context.Context, asset, rendition, name string, offse
 	return l.storage.Open(ctx, asset+"/"+rendition+"/"+name, offset, length)
 }
 
-// Table is the sample table of a segment, as Config.Scan (mp4file.Scan) made it, with what a file needs to
-// know of the segment beside.
-type Table struct {
-	Sequence int64
-	Data     []byte
-	BaseTime int64 // ticks
-	Size     int64 // bytes
-}
-
-// Tables reads the sample tables of a rendition's segments from the index, in order and
-// without those that are gaps.
-func (l *Library) Tables(ctx context.Context, asset, rendition string) ([]Table, error) {
-	a, ok := l.Asset(asset)
-	if !ok {
-		return nil, notFound("read the index", asset)
-	}
-	r, ok := a.Snapshot().Rendition(rendition)
-	if !ok {
-		return nil, notFound("read the index", asset+"/"+rendition)
-	}
-	tables := make([][]byte, r.Segments.Len())
-	j, err := l.journals.Read(journalName(asset))
-	if err != nil {
-		return nil, err
-	}
-	defer j.Close()
-	_, _, err = readIndex(j, j.Size(), func(e *entry, data []byte) error {
-		if e.Segment == nil || e.R != rendition || e.Segment.Gap {
-			return nil
-		}
-		if n, ok := r.Segments.Index(e.Segment.Sequence); ok {
-			tables[n] = data
-		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Table, 0, len(tables))
-	for i := range tables {
-		if s := r.Segments.Unnamed(i); !s.Gap {
-			out = append(out, Table{s.Sequence, tables[i], s.BaseTime, s.Size})
-		}
-	}
-	return out, nil
-}
-
 func notFound(op, subject string) error {
 	return fault.New(fault.NotFound, op, subject, "there is no such asset", "")
 }

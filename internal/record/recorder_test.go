@@ -84,10 +84,10 @@ func TestABroadcastBecomesAnAsset(t *testing.T) {
 				bytes += int64(len(i.Data))
 			}
 			tables, err := l.Tables(t.Context(), assetID, rend.Name)
-			if err != nil || len(tables) != rend.Segments.Len() {
+			if err != nil || len(tables[0]) != rend.Segments.Len() {
 				t.Fatalf("%s: %d tables, %v", rend.Name, len(tables), err)
 			}
-			for i, table := range tables {
+			for i, table := range tables[0] {
 				if table.Size != rend.Segments.At(i).Size || int64(table.Data[0])|int64(table.Data[1])<<8|int64(table.Data[2])<<16 != table.Size {
 					t.Errorf("%s: table %d is another's", rend.Name, i)
 				}

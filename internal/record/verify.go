@@ -183,11 +183,11 @@ func (l *Library) compareSamples(ctx context.Context, out *Report) error {
 		wrong[p.Object] = true
 	}
 	for _, r := range out.Renditions {
-		tables, err := l.Tables(ctx, out.ID, r.Name)
+		list, err := l.Tables(ctx, out.ID, r.Name)
 		if err != nil {
 			return err
 		}
-		next := 0
+		tables, next := list[0], 0
 		for i := range r.Segments.Len() {
 			s := r.Segments.At(i)
 			if s.Gap {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
-	"sync"
+	"slices"
 
 	"onair/internal/fault"
 	"onair/internal/media"
@@ -42,22 +42,19 @@ type share struct {
 	track  mp4file.Track
 	places []place // of the segments
 	cost   int64
-	err    error
 }
 
-// build computes a file. cost is about how much memory it takes, in bytes. Its tracks are read
-// at the same time, as somebody waits for them.
+// build computes a file. cost is about how much memory it takes, in bytes.
 func (f builder) build(ctx context.Context, s *record.Snapshot, chosen []*record.Rendition) (file *mp4file.File, cost int64, err error) {
-	parts := make([]share, len(chosen))
-	var all sync.WaitGroup
-	for i, r := range chosen {
-		all.Go(func() { parts[i] = f.share(ctx, s, r) })
+	read, err := f.tables(ctx, s, chosen)
+	if err != nil {
+		return nil, 0, err
 	}
-	all.Wait()
-	tracks := make([]mp4file.Track, len(parts))
-	for i := range parts {
-		if parts[i].err != nil {
-			return nil, 0, parts[i].err
+	parts := make([]share, len(chosen))
+	tracks := make([]mp4file.Track, len(chosen))
+	for i, r := range chosen {
+		if parts[i], err = shareOf(s, r, read); err != nil {
+			return nil, 0, err
 		}
 		tracks[i] = parts[i].track
 		cost += parts[i].cost
@@ -69,21 +66,44 @@ func (f builder) build(ctx context.Context, s *record.Snapshot, chosen []*record
 	return file, cost, err
 }
 
-// share reads what a file has of a rendition.
-func (f builder) share(ctx context.Context, s *record.Snapshot, r *record.Rendition) (p share) {
+// tables reads the sample tables of the renditions that files of those chosen have something of.
+func (f builder) tables(ctx context.Context, s *record.Snapshot, chosen []*record.Rendition) (map[*record.Rendition][]record.Table, error) {
+	var list []*record.Rendition
+	var names []string
+	for _, r := range chosen {
+		for item := range content(s, r) {
+			if !slices.Contains(list, item.of) {
+				list, names = append(list, item.of), append(names, item.of.Name)
+			}
+		}
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	all, err := f.lib.Tables(ctx, s.ID, names...)
+	if err != nil {
+		return nil, err
+	}
+	read := make(map[*record.Rendition][]record.Table, len(list))
+	for i, r := range list {
+		read[r] = all[i]
+	}
+	return read, nil
+}
+
+// shareOf is what a file has of a rendition.
+func shareOf(s *record.Snapshot, r *record.Rendition, read map[*record.Rendition][]record.Table) (p share, err error) {
 	t := &p.track
 	t.Name = r.Name
 	t.Segments, p.places = make([]mp4file.Segment, 0, r.Segments.Len()), make([]place, 0, r.Segments.Len())
-	read := map[*record.Rendition]*tables{}
+	own, others := &tables{read[r]}, map[*record.Rendition]*tables{}
 	for item := range content(s, r) {
-		list, ok := read[item.of]
-		if !ok {
-			all, err := f.lib.Tables(ctx, s.ID, item.of.Name)
-			if err != nil {
-				return share{err: err}
+		list := own
+		if item.of != r {
+			if list = others[item.of]; list == nil {
+				list = &tables{read[item.of]}
+				others[item.of] = list
 			}
-			list = &tables{all}
-			read[item.of] = list
 		}
 		table := list.of(item.Sequence)
 		if table == nil {
@@ -91,7 +111,7 @@ func (f builder) share(ctx context.Context, s *record.Snapshot, r *record.Rendit
 		}
 		init := item.init()
 		if init == nil {
-			return share{err: fault.New(fault.Internal, "download", item.name(), "the index names no initialization section of a segment", "")}
+			return share{}, fault.New(fault.Internal, "download", item.name(), "the index names no initialization section of a segment", "")
 		}
 		if t.Track == nil {
 			t.Track = init.Track
@@ -105,7 +125,7 @@ func (f builder) share(ctx context.Context, s *record.Snapshot, r *record.Rendit
 	if t.Track == nil {
 		t.Track = r.Inits[0].Track // a rendition of gaps, which the file leaves out
 	}
-	return p
+	return p, nil
 }
 
 // content is what a file has of a rendition: what its playlist lists, of pictures the

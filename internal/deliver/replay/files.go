@@ -25,8 +25,9 @@ import (
 // FileLibrary is where recordings are, with what files are made of: a record.Library.
 type FileLibrary interface {
 	Library
-	// Tables reads the sample tables of a rendition's segments, in order and without gaps.
-	Tables(ctx context.Context, asset, rendition string) ([]record.Table, error)
+	// Tables reads the sample tables of the segments of some renditions, of each in order and
+	// without gaps.
+	Tables(ctx context.Context, asset string, renditions ...string) ([][]record.Table, error)
 }
 
 // Admit says whether a request may download an asset, and what the asset's title is, of which

@@ -203,7 +203,7 @@ func TestRecordingIsInTheBucket(t *testing.T) {
 		if got := checkAsset(t, l, record.Ready); got != want {
 			t.Errorf("another machine has %d segments of %d", got, want)
 		}
-		if tables, err := l.Tables(context.Background(), "as_1", "v0"); err != nil || len(tables) == 0 || string(tables[0].Data) != "table" {
+		if tables, err := l.Tables(context.Background(), "as_1", "v0"); err != nil || len(tables[0]) == 0 || string(tables[0][0].Data) != "table" {
 			t.Errorf("sample tables: %d, %v", len(tables), err)
 		}
 		// It is deleted for all.
