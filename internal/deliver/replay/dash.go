@@ -75,7 +75,7 @@ func (h *manifests) manifest(a *answer, s *record.Snapshot, t mpd.Target) {
 		empty(a, s)
 		return
 	}
-	h.text(a, s, key{s.ID, "", t.File + form}, kindManifest, typeManifest, func() ([]byte, error) {
+	h.text(a, s, key{s.ID, "", t.File}, form, kindManifest, typeManifest, func() ([]byte, error) {
 		now := present(s)
 		now.Rebased = t.File == mpd.ReplayName
 		return now.Render()

@@ -52,19 +52,15 @@ type Files struct {
 	log   *slog.Logger
 	m     *metrics
 	cache *cache
-	// building has room for each file whose head is being computed, which takes memory.
-	building chan struct{}
+	turns *turns // of files that are being computed
 }
-
-// maxBuilds is how many files are computed at the same time. Others wait.
-const maxBuilds = 2
 
 // NewFiles returns a Files. Its metrics are registered with reg (nil for none).
 func NewFiles(cfg Config, lib FileLibrary, admit Admit, log *slog.Logger, reg prometheus.Registerer) *Files {
 	m := newMetrics("download", reg)
 	return &Files{
 		cfg: cfg, lib: lib, admit: admit, log: log, m: m,
-		cache: newCache(cfg.CacheBytes, m.cache, m.evicted), building: make(chan struct{}, maxBuilds),
+		cache: newCache(cfg.CacheBytes, m.cache, m.evicted), turns: newTurns(maxBuilds, m.refused),
 	}
 }
 
@@ -191,11 +187,9 @@ func (f *Files) file(ctx context.Context, s *record.Snapshot, chosen []*record.R
 		names[i] = r.Name
 	}
 	name := strings.Join(names, "/")
-	v, err := f.cache.get(key{s.ID, name, "file"}, stampOf(s), func() (any, int64, error) {
+	v, err := f.cache.get(key{s.ID, name, "file"}, stampOf(s), f.turns.in(func() (any, int64, error) {
 		// Others may wait for it, whoever leaves.
 		ctx := context.WithoutCancel(ctx)
-		f.building <- struct{}{}
-		defer func() { <-f.building }()
 		file, cost, err := builder{f.lib}.build(ctx, s, chosen)
 		if err != nil {
 			return built{}, 0, err
@@ -203,8 +197,11 @@ func (f *Files) file(ctx context.Context, s *record.Snapshot, chosen []*record.R
 		h := fnv.New64a()
 		_, _ = io.WriteString(h, s.ID+"/"+name+"/"+strconv.FormatInt(s.Bytes, 10)+"/"+strconv.FormatInt(file.Size(), 10)) // never fails
 		return built{file, `"` + strconv.FormatUint(h.Sum64(), 36) + `"`}, cost, nil
-	})
-	return v.(built), err
+	}))
+	if err != nil {
+		return built{}, err
+	}
+	return v.(built), nil
 }
 
 func (f *Files) send(a *answer, s *record.Snapshot, file built, ext, title string) {

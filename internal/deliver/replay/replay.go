@@ -98,11 +98,15 @@ func (h *Handler) multivariant(a *answer, s *record.Snapshot) {
 	}
 	form := p.form(s)
 	s = p.of(s)
-	v, _ := h.cache.get(key{s.ID, "", "contents" + form}, stampOf(s), func() (any, int64, error) {
+	v, err := h.made(s, key{s.ID, "", "contents"}, form, func() (any, int64, error) {
 		c := contentsOf(s)
 		const each = 128 // bytes of a rendition
 		return c, int64(len(c.list)) * each, nil
 	})
+	if err != nil {
+		a.refuse(err)
+		return
+	}
 	c := v.(contents)
 	if len(c.list) == 0 {
 		empty(a, s)
@@ -135,7 +139,7 @@ func (h *Handler) playlist(a *answer, s *record.Snapshot, t target, render func(
 		empty(a, s)
 		return
 	}
-	h.text(a, s, key{s.ID, r.Name, t.file + form}, kindPlaylist, typePlaylist, func() ([]byte, error) {
+	h.text(a, s, key{s.ID, r.Name, t.file}, form, kindPlaylist, typePlaylist, func() ([]byte, error) {
 		const each = 48 // bytes of a segment in a playlist
 		return render(make([]byte, 0, 1024+each*l.len()), s, &l), nil
 	})

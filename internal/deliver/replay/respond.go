@@ -165,6 +165,7 @@ type metrics struct {
 	failures prometheus.Counter
 	cache    prometheus.Gauge
 	evicted  prometheus.Counter
+	refused  prometheus.Counter
 }
 
 func newMetrics(name string, reg prometheus.Registerer) *metrics {
@@ -182,9 +183,12 @@ func newMetrics(name string, reg prometheus.Registerer) *metrics {
 		evicted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: name + "cache_evicted_total", Help: "What was forgotten to make room (replay.cache_bytes).",
 		}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: name + "refused_total", Help: "What was asked for and not made, because too many waited for something to be made already.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.requests, m.failures, m.cache, m.evicted)
+		reg.MustRegister(m.requests, m.failures, m.cache, m.evicted, m.refused)
 	}
 	return m
 }

@@ -26,11 +26,12 @@ type stock struct {
 	log   *slog.Logger
 	m     *metrics
 	cache *cache
+	parts *turns // of texts of parts that are being made
 }
 
 func newStock(name string, cfg Config, lib Library, dir Directory, log *slog.Logger, reg prometheus.Registerer) stock {
 	m := newMetrics(name, reg)
-	return stock{cfg: cfg, lib: lib, dir: dir, log: log, m: m, cache: newCache(cfg.CacheBytes, m.cache, m.evicted)}
+	return stock{cfg: cfg, lib: lib, dir: dir, log: log, m: m, cache: newCache(cfg.CacheBytes, m.cache, m.evicted), parts: newTurns(maxParts, m.refused)}
 }
 
 // answer answers a request by its method: serve has those that want something.
@@ -72,13 +73,24 @@ func empty(a *answer, s *record.Snapshot) {
 	a.problem(http.StatusServiceUnavailable, fault.Unavailable, "The recording is just beginning and has no complete segment yet. Ask again in a second.")
 }
 
-// text serves a playlist or manifest of an asset's state, which is made once for all who ask.
-func (h *stock) text(a *answer, s *record.Snapshot, k key, is kind, mime []string, render func() ([]byte, error)) {
+// made returns what there is of an asset's state in a form, and makes it if there is none;
+// in turns what is of a part of it, which form is of.
+func (h *stock) made(s *record.Snapshot, k key, form string, build func() (any, int64, error)) (any, error) {
+	k.form += form
+	if form != "" {
+		build = h.parts.in(build)
+	}
+	return h.cache.get(k, stampOf(s), build)
+}
+
+// text serves a playlist or manifest of an asset's state, or of a part of it, which is made
+// once for all who ask.
+func (h *stock) text(a *answer, s *record.Snapshot, k key, form string, is kind, mime []string, render func() ([]byte, error)) {
 	zip := reply.AcceptsGzip(a.r.Header.Get("Accept-Encoding"))
 	if zip {
 		k.form += ".gz"
 	}
-	v, err := h.cache.get(k, stampOf(s), func() (any, int64, error) {
+	v, err := h.made(s, k, form, func() (any, int64, error) {
 		text, err := render()
 		if err == nil && zip {
 			text = compress(text)
@@ -86,7 +98,9 @@ func (h *stock) text(a *answer, s *record.Snapshot, k key, is kind, mime []strin
 		return newBody(text), int64(cap(text)), err
 	})
 	if err != nil {
-		h.log.Error("playlist of a recording not made", "asset", s.ID, "error", err)
+		if !fault.Is(err, fault.Unavailable) {
+			h.log.Error("playlist of a recording not made", "asset", s.ID, "error", err)
+		}
 		a.refuse(err)
 		return
 	}
