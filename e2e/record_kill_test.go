@@ -155,23 +155,28 @@ func (s *server) assets(st stream) []asset {
 // TestRecordingOutlivesKills kills the server at 60 random moments. One stream goes on within
 // its reconnect window, in one asset over all kills; the publishers of two others come too late,
 // and each of their broadcasts becomes an asset at the next start. No segment that was ever
-// listed is missing, and at most a second of the end is lost; nor more of a broadcast that was
-// killed within its first segment, from where pack begins.
+// listed is missing, and at most a second of the end is lost, from the first second on: a third
+// of the kills come within three seconds. A long broadcast that is killed before pack makes
+// anything of it is an asset of its own, and the next one begins another.
 func TestRecordingOutlivesKills(t *testing.T) {
 	beside(t)
 	const labs, kills = 3, 20
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	file := clipFile(t, "30")
-	var lost sample
+	var lost, soon sample
 	for lab := range labs {
 		t.Run(strconv.Itoa(lab), func(t *testing.T) {
 			t.Parallel()
-			outlive(t, rand.New(rand.NewPCG(seed, uint64(lab))), file, kills, &lost)
+			outlive(t, rand.New(rand.NewPCG(seed, uint64(lab))), file, kills, &lost, &soon)
 		})
 	}
 	t.Cleanup(func() {
 		t.Logf("%d kills, %d assets of them; lost of what was sent: at most %.2f s, on average %.2f s", labs*kills, lost.n, lost.max, lost.sum/float64(max(1, lost.n)))
+		t.Logf("of these, %d assets of broadcasts of less than 3 s; lost of them: at most %.2f s, on average %.2f s", soon.n, soon.max, soon.sum/float64(max(1, soon.n)))
+		if soon.n < labs*kills/6 {
+			t.Errorf("only %d broadcasts were killed within 3 s", soon.n)
+		}
 		if lost.n < labs*kills/2 {
 			t.Errorf("only %d assets were looked at", lost.n)
 		}
@@ -191,7 +196,7 @@ func (s *sample) add(v float64) {
 	s.n, s.sum, s.max = s.n+1, s.sum+v, max(s.max, v)
 }
 
-func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost *sample) {
+func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost, soon *sample) {
 	data := t.TempDir()
 	s := start(t, "--data", data)
 	long := s.createWith(map[string]any{"latency_mode": "low", "record": true, "reconnect_window": 300})
@@ -199,15 +204,17 @@ func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost *samp
 		s.createWith(map[string]any{"latency_mode": "low", "record": true, "reconnect_window": 0}),
 		s.createWith(map[string]any{"latency_mode": "standard", "record": true, "reconnect_window": 0}),
 	}
-	// Of a publisher that does not say how often its key frames come pack collects as much as a
-	// segment is to last before it makes anything: docs/decisions/0003.
-	learns := []time.Duration{2 * time.Second, 4 * time.Second}
-	had := map[string][]piece{} // by asset
+	had := map[string][]piece{}                     // by asset
+	cut, ended := map[string]bool{}, map[int]bool{} // assets of the long broadcast that do not go on, and their kills
 	var moments []time.Time
 	var longSent []time.Duration
 	for k := range kills {
 		publishers := []*publisher{copying(t, s, long, file), copying(t, s, short[0], file), copying(t, s, short[1], file)}
-		pause(t.Context(), time.Second+time.Duration(random.Int64N(int64(7*time.Second))))
+		span := 7 * time.Second
+		if k%3 == 0 {
+			span = 2 * time.Second
+		}
+		pause(t.Context(), time.Second+time.Duration(random.Int64N(int64(span))))
 		known := map[string]bool{}
 		for _, st := range append([]stream{long}, short...) {
 			for _, a := range s.assets(st) {
@@ -246,6 +253,9 @@ func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost *samp
 				s.plays(what, a)
 				missing := sent[i+1].Seconds() - a.Duration
 				lost.add(missing)
+				if sent[i+1] < 3*time.Second {
+					soon.add(missing)
+				}
 				if missing > 1 {
 					t.Errorf("%s: %.2f s are left of %.2f that were sent", what, a.Duration, sent[i+1].Seconds())
 				}
@@ -253,22 +263,35 @@ func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost *samp
 					t.Errorf("%s: there is an asset with nothing in it", what)
 				}
 			}
-			if !there && sent[i+1] > learns[i]+time.Second {
-				t.Errorf("kill %d, stream %d: there is no asset, and %v were sent, of which pack waits for %v before it begins", k, i+1, sent[i+1], learns[i])
+			if !there && sent[i+1] > time.Second {
+				t.Errorf("kill %d, stream %d: there is no asset, and %v were sent", k, i+1, sent[i+1])
 			}
 		}
-		if list := s.assets(long); len(list) > 0 {
-			a := list[len(list)-1]
-			had[a.ID] = s.holds(fmt.Sprintf("kill %d, the long broadcast", k), a, had[a.ID], false)
+		for _, a := range s.assets(long) {
+			what := fmt.Sprintf("kill %d, the long broadcast", k)
+			if a.Status == "recording" {
+				had[a.ID] = s.holds(what, a, had[a.ID], false)
+				continue
+			}
+			if cut[a.ID] {
+				continue
+			}
+			cut[a.ID], ended[k] = true, true
+			s.plays(what, a)
+			missing := sent[0].Seconds() - a.Duration
+			soon.add(missing)
+			if missing > 1 {
+				t.Errorf("%s: %.2f s are left of %.2f that were sent", what, a.Duration, sent[0].Seconds())
+			}
 		}
 	}
 	p := copying(t, s, long, file)
 	pause(t.Context(), 6*time.Second)
 	p.kill()
 	s.call(http.MethodPost, "/v1/live-streams/"+long.ID+"/complete", nil, nil)
-	a := s.assetOf(long, 10*time.Second, recorded)
-	if list := s.assets(long); len(list) != 1 {
-		t.Errorf("the long broadcast is %d assets: %+v", len(list), list)
+	a := s.assetOf(long, 10*time.Second, func(a asset) bool { return recorded(a) && !cut[a.ID] })
+	if list := s.assets(long); len(list) != 1+len(cut) || list[0].ID != a.ID {
+		t.Errorf("the long broadcast is %d assets, %d of which were killed before they had begun: %+v", len(list), len(cut), list)
 	}
 	all := s.holds("the long broadcast", a, had[a.ID], true)
 	s.plays("the long broadcast", a)
@@ -280,10 +303,10 @@ func outlive(t *testing.T, random *rand.Rand, file string, kills int, lost *samp
 		for i--; i >= 0 && all[i].gap; i-- {
 		}
 		if i < 0 {
-			if longSent[k] > learns[0]+time.Second {
+			if longSent[k] > time.Second && !ended[k] {
 				t.Errorf("kill %d, the long broadcast: nothing is there of %v", k, longSent[k])
 			}
-			continue // it had not begun
+			continue // it was another asset
 		}
 		// By the clock, so with what starting an encoder and a busy machine take.
 		if missing := at.Sub(all[i].end); missing > 1500*time.Millisecond {

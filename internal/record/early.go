@@ -60,7 +60,7 @@ type earlyLog struct {
 	size   int64     // as far as it is whole
 	until  time.Time // when the last packet in it came
 
-	asset  string    // what the broadcast becomes; empty if that is not written down
+	asset string // what the broadcast becomes; empty if that is not written down
 
 	j      Journal
 	tracks map[*media.Track]int // in it, with their numbers
