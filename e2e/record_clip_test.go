@@ -74,6 +74,7 @@ func numbersOf(t *testing.T, input string) (out []numberedPicture) {
 func (s *server) clip(body map[string]any) asset {
 	s.t.Helper()
 	var a asset
+	body["public_download"] = true
 	if code := s.call(http.MethodPost, "/v1/clips", body, &a); code != http.StatusCreated {
 		s.t.Fatalf("make a clip of %v: %d", body, code)
 	}

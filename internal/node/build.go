@@ -177,8 +177,9 @@ func (n *Node) buildRecording(ctx context.Context, cfg Config, reg prometheus.Re
 		}
 		storage = n.spool
 	}
+	cfg.Record.ReadyUntold = true // broadcasts tells it
 	n.library = record.New(cfg.Record, storage, storage, n.bus, n.log, reg)
-	n.broadcasts = &broadcasts{store: n.store, library: n.library, pack: n.pack, hub: n.hub, log: n.log, replays: &replays{store: n.store}}
+	n.broadcasts = &broadcasts{store: n.store, bus: n.bus, library: n.library, pack: n.pack, hub: n.hub, log: n.log, replays: &replays{store: n.store}}
 	n.clips = clip.New(cfg.Clip, n.library, n.tools, n.broadcasts.clipped, n.bus, n.log, reg)
 	return n.library.Load(ctx)
 }

@@ -11,6 +11,7 @@ import (
 	"onair/internal/control/store"
 	"onair/internal/deliver/hls"
 	"onair/internal/deliver/pack"
+	"onair/internal/event"
 	"onair/internal/fault"
 	"onair/internal/hub"
 	"onair/internal/record"
@@ -23,6 +24,7 @@ type broadcasts struct {
 	library *record.Library
 	pack    *pack.Packer
 	hub     *hub.Hub
+	bus     *event.Bus
 	log     *slog.Logger
 	replays *replays
 	// late are the assets that settle could not write down, as the database was away.
@@ -77,8 +79,10 @@ func (b *broadcasts) settle(ctx context.Context) {
 
 // settled writes down what became of an asset of an earlier server, now or later.
 func (b *broadcasts) settled(ctx context.Context, id string, r store.Recorded) {
-	_, err := b.store.KeepRecorded(ctx, id, r)
+	a, err := b.store.KeepRecorded(ctx, id, r)
 	switch {
+	case err == nil:
+		b.tell(a)
 	case fault.Is(err, fault.Unavailable):
 		b.late = append(b.late, late{id, r})
 	case err != nil:
@@ -141,6 +145,7 @@ func (b *broadcasts) run(ctx context.Context) error {
 
 // record records one broadcast, if its stream asks for that.
 func (b *broadcasts) record(ctx context.Context, s *pack.Stream) {
+	b.replays.begin(s.Name())
 	stream, err := kept(ctx, b.log, func() (store.LiveStream, error) { return b.store.LiveStream(ctx, s.Name()) })
 	if err == nil && stream.Record {
 		b.library.KeepEarly(ctx, s.Name(), s)
@@ -197,9 +202,22 @@ func (b *broadcasts) keepSnapshot(ctx context.Context, id string) {
 }
 
 func (b *broadcasts) keep(ctx context.Context, id string, r store.Recorded) {
-	if _, err := kept(ctx, b.log, func() (store.Asset, error) { return b.store.KeepRecorded(ctx, id, r) }); err != nil {
+	a, err := kept(ctx, b.log, func() (store.Asset, error) { return b.store.KeepRecorded(ctx, id, r) })
+	if err != nil {
 		b.log.Error("what became of a recording is not written down", "asset", id, "error", err)
+		return
 	}
+	b.tell(a)
+}
+
+// tell says that an asset is ready, once it is written down: whoever hears of it finds it so.
+func (b *broadcasts) tell(a store.Asset) {
+	if a.Status != store.AssetReady {
+		return
+	}
+	b.bus.Publish(event.AssetReady{
+		StreamID: a.LiveStreamID, AssetID: a.ID, Duration: a.Duration.Seconds(), Bytes: a.Bytes, Gaps: a.GapCount,
+	})
 }
 
 // The least and the greatest pause before a database that is away is asked again.

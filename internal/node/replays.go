@@ -42,6 +42,17 @@ func (r *replays) set(streamID, asset string, dvr time.Duration) {
 	r.changes++
 }
 
+// begin says that a live stream has a new broadcast, of which it is not known yet whether it
+// is recorded: what was recorded before is not its past.
+func (r *replays) begin(streamID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if is, ok := r.of[streamID]; ok {
+		is.dvr = 0
+		r.of[streamID] = is
+	}
+}
+
 // unset says that a broadcast of a live stream is not being recorded.
 func (r *replays) unset(streamID string) {
 	r.mu.Lock()

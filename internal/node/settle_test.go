@@ -30,9 +30,10 @@ func broadcastsOf(t *testing.T) (*broadcasts, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = folder.Close() })
-	h := hub.New(hub.DefaultConfig(), event.NewBus(), log, nil)
+	bus := event.NewBus()
+	h := hub.New(hub.DefaultConfig(), bus, log, nil)
 	return &broadcasts{
-		store: db, library: record.New(record.DefaultConfig(), folder, folder, nil, log, nil), hub: h,
+		store: db, bus: bus, library: record.New(record.DefaultConfig(), folder, folder, nil, log, nil), hub: h,
 		pack: pack.New(pack.DefaultConfig(), h, log, nil), log: log, replays: &replays{store: db},
 	}, filepath.Join(cfg.Dir, "onair.db")
 }

@@ -11,6 +11,10 @@ type Config struct {
 	// Scan makes the sample table of a segment, from which files are computed; mp4file.Scan
 	// if it is nil. An error leaves the table empty.
 	Scan func(chunks [][]byte) ([]byte, error) `kong:"-" yaml:"-"`
+
+	// ReadyUntold leaves event.AssetReady to the caller, who publishes it when everybody who
+	// hears of it finds the asset ready.
+	ReadyUntold bool `kong:"-" yaml:"-"`
 }
 
 // DefaultConfig returns the settings that are used where none are given.

@@ -129,6 +129,9 @@ func (l *Library) fail(w *writer, cause error) error {
 }
 
 func (l *Library) ready(w *writer) {
+	if l.cfg.ReadyUntold {
+		return
+	}
 	s := w.asset.Snapshot()
 	l.publish(event.AssetReady{
 		StreamID: s.StreamID, AssetID: s.ID, Duration: s.Duration.Seconds(), Bytes: s.Bytes, Gaps: len(s.Gaps),

@@ -160,3 +160,21 @@ func TestStorageAwayAtTheBeginning(t *testing.T) {
 		}
 	})
 }
+
+// Whoever tells that an asset is ready when it is written down elsewhere too does it alone.
+func TestReadyIsLeftToTheCaller(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		l, _ := library(t, newFakeDisk())
+		l.cfg.ReadyUntold = true
+		heard := l.events.Listen()
+		done := r.record(l)
+		r.write(9 * time.Second)
+		r.end()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if got := types(t, heard); len(got) != 1 || got[0] != "asset.created" {
+			t.Errorf("told: %v", got)
+		}
+	})
+}

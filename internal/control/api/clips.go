@@ -43,7 +43,7 @@ type (
 		Title            *string           `json:"title,omitempty" maxLength:"512" doc:"That of the asset if it is left out, as with metadata."`
 		Metadata         map[string]string `json:"metadata,omitempty" maxProperties:"50" doc:"Up to 50 pairs, keys of 64 bytes, values of 512."`
 		PlaybackPolicies []string          `json:"playback_policies,omitempty" nullable:"false" enum:"public,signed" maxItems:"32" doc:"A playback id is made for each; those of the asset if it is left out. signed is not supported yet."`
-		PublicDownload   *bool             `json:"public_download,omitempty" default:"true" doc:"Lets anybody download the clip as a file."`
+		PublicDownload   *bool             `json:"public_download,omitempty" doc:"Lets anybody download the clip as a file; as with the asset if it is left out."`
 	}
 	clipInput struct{ Body clipBody }
 )
@@ -84,7 +84,7 @@ func (a *API) createClip(ctx context.Context, in *clipInput) (*assetOutput, erro
 	if err := checkText(op, title, b.Metadata); err != nil {
 		return nil, err
 	}
-	n := store.NewClip{Title: b.Title, Metadata: b.Metadata, PublicDownload: b.PublicDownload == nil || *b.PublicDownload}
+	n := store.NewClip{Title: b.Title, Metadata: b.Metadata, PublicDownload: b.PublicDownload}
 	if b.PlaybackPolicies != nil {
 		n.Policies = []store.Policy{}
 	}

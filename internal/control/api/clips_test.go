@@ -46,6 +46,7 @@ func TestClip(t *testing.T) {
 	id := str(t, l, "id")
 	a := h.record(id)
 	path := "/v1/assets/" + a.ID
+	h.want(200, "PATCH", path, `{"public_download":true}`)
 	c := h.want(201, "POST", "/v1/clips", `{"asset_id":"`+a.ID+`","start":90.250,"end":"-1:30"}`)
 	cid := str(t, c, "id")
 	if d := cmp.Diff([][3]string{{a.ID, "90.250", "-1:30"}}, clips.asked); d != "" {
@@ -106,7 +107,7 @@ func TestClipOfWhat(t *testing.T) {
 		t.Errorf("clip of the last broadcast: %v", c)
 	}
 	newer := h.record(id)
-	if c := post(201, `{"playback_id":"`+pb+`","title":"","metadata":{}}`); c["clip_of"] != newer.ID || c["title"] != "" || len(c["metadata"].(map[string]any)) != 0 {
+	if c := post(201, `{"playback_id":"`+pb+`","title":"","metadata":{}}`); c["clip_of"] != newer.ID || c["public_download"] != false || c["title"] != "" || len(c["metadata"].(map[string]any)) != 0 {
 		t.Errorf("clip of what is on the air: %v", c)
 	}
 	if c := post(201, `{"playback_id":"`+older.PlaybackIDs[0].ID+`"}`); c["clip_of"] != older.ID {

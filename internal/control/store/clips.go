@@ -23,8 +23,9 @@ type NewClip struct {
 	Title    *string
 	Metadata map[string]string
 	// Policies are those of its playback ids; nil: one of each that the asset's have.
-	Policies       []Policy
-	PublicDownload bool
+	Policies []Policy
+	// PublicDownload is that of the asset that it is cut from where it is nil.
+	PublicDownload *bool
 }
 
 // CreateClip makes the asset of a clip, as recording, of the live stream of the asset that
@@ -43,8 +44,11 @@ func (s *Store) CreateClip(ctx context.Context, c NewClip) (Asset, error) {
 		now := fromMicros(micros(s.now()))
 		out = Asset{
 			ID: newID(prefixAsset), LiveStreamID: of.LiveStreamID, CreatedAt: now, UpdatedAt: now, Title: of.Title,
-			Recorded: Recorded{Status: AssetRecording}, Metadata: of.Metadata, PublicDownload: c.PublicDownload,
+			Recorded: Recorded{Status: AssetRecording}, Metadata: of.Metadata, PublicDownload: of.PublicDownload,
 			Clip: Clip{of.ID, fromMicros(micros(c.Start)), fromMicros(micros(c.End))},
+		}
+		if c.PublicDownload != nil {
+			out.PublicDownload = *c.PublicDownload
 		}
 		if c.Title != nil {
 			out.Title = *c.Title

@@ -67,7 +67,8 @@ func clips(t *testing.T, open Opener) {
 		n.Clip = store.Clip{Of: a.ID, Start: at.Add(1500), End: at.Add(time.Second + 999)}
 		return must[store.Asset](t)(s.CreateClip(t.Context(), n))
 	}
-	clip := cut(store.NewClip{PublicDownload: true})
+	public := true
+	clip := cut(store.NewClip{PublicDownload: &public})
 	want := store.Asset{
 		ID: clip.ID, LiveStreamID: l.ID, CreatedAt: at, UpdatedAt: at, Title: l.Title, Metadata: l.Metadata, PublicDownload: true,
 		Recorded: store.Recorded{Status: store.AssetRecording}, Clip: store.Clip{Of: a.ID, Start: at.Add(time.Microsecond), End: at.Add(time.Second)},
@@ -78,6 +79,11 @@ func clips(t *testing.T, open Opener) {
 	}
 	if d := cmp.Diff(clip, must[store.Asset](t)(s.Asset(t.Context(), clip.ID))); d != "" {
 		t.Errorf("read back (-want +got):\n%s", d)
+	}
+	if like := cut(store.NewClip{}); like.PublicDownload != a.PublicDownload {
+		t.Errorf("a clip may be downloaded otherwise than what it is cut from: %t", like.PublicDownload)
+	} else if err := s.DropAsset(t.Context(), like.ID); err != nil {
+		t.Error(err)
 	}
 	none := ""
 	if bare := cut(store.NewClip{Title: &none, Metadata: map[string]string{}, Policies: []store.Policy{}}); bare.Title != "" || len(bare.Metadata)+len(bare.PlaybackIDs) > 0 || bare.PublicDownload {
