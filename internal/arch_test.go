@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"control/store/storetest": {"control/store", "event", "fault"},
 	"control/auth":            {"control/store", "event", "fault"},
 	"control/retention":       {"control/store", "event", "fault"},
+	"control/chat":            {"control/store", "event", "fault"},
 	// The doctor listens to what a publisher sends, before anything is repaired.
 	"control/doctor": {"media", "media/bitstream", "media/fmp4", "event", "fault"},
 	"control/golive": {"fault"},
@@ -71,7 +72,7 @@ var allowed = map[string][]string{
 	"testcard":     {"media", "media/fmp4", "fault"},
 	"slate":        {"media", "media/fmp4", "fault"},
 	// L3': the API and the pages: snapshots and services only.
-	"control/api": {"hub", "media", "control/auth", "control/doctor", "control/retention", "control/store", "event", "fault"},
+	"control/api": {"hub", "media", "control/auth", "control/chat", "control/doctor", "control/retention", "control/store", "event", "fault"},
 	"control/web": {"fault"},
 	// L4: the composition root. Nobody but cmd imports it.
 	"node": {"..."},
@@ -92,6 +93,7 @@ var thirdParty = map[string][]string{
 	"github.com/jackc/pgx":              {"control/store"},
 	"github.com/alecthomas/kong":        {"node"},
 	"github.com/minio/minio-go":         {"record/bucket"},
+	"github.com/centrifugal":            {"control/chat"},
 }
 
 // testOnly is what any test may import besides.

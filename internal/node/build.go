@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"net/http"
+	"net/netip"
 	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +12,7 @@ import (
 	"onair/internal/clip"
 	"onair/internal/control/api"
 	"onair/internal/control/auth"
+	"onair/internal/control/chat"
 	"onair/internal/control/doctor"
 	"onair/internal/control/golive"
 	"onair/internal/control/retention"
@@ -121,7 +124,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	encoding := encoding{cfg.Transcode, n.transcode, n.tools}
 	kept := assets{n.library, n.broadcasts.replays}
 	n.retention = retention.New(retention.Assets{Store: n.store, Recordings: kept, Forget: n.auth.Forget, Bus: n.bus}, n.log, reg)
-	control, err := api.New(api.Deps{
+	deps := api.Deps{
 		Store: n.store, Auth: n.auth, Streams: watched, Bus: n.bus, Log: n.log, Registerer: reg,
 		Version: version, PublicURL: cfg.PublicURL, TrustedProxies: proxies,
 		RTMPPort: portOf(n.rtmp.Addr()), RTMPSPort: portOf(n.rtmp.AddrTLS()), SRTPort: portOf(n.srt.Addr()),
@@ -132,8 +135,17 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 		Clips:       clips{n.clips, recordings{n.library}},
 		Past:        n.broadcasts.replays.active,
 		CheckLadder: encoding.check, Ladder: encoding, Encoding: encoding,
-	})
-	if err != nil {
+	}
+	var control *api.API
+	talk := http.NotFoundHandler()
+	if cfg.Chat.MaxConnections > 0 {
+		client := func(r *http.Request) netip.Addr { return control.Client(r) }
+		if n.chat, err = chat.New(ctx, cfg.Chat, chat.Deps{Store: n.store, Admit: n.auth.StreamOf, Client: client, Bus: n.bus, Log: n.log, Reg: reg}); err != nil {
+			return err
+		}
+		talk, deps.Chat = n.chat, n.chat
+	}
+	if control, err = api.New(deps); err != nil {
 		return err
 	}
 	questions, err := golive.New(golive.Deps{Stream: multitrack{n.auth, cfg.PublicURL, portOf(n.rtmp.Addr()), portOf(n.rtmp.AddrTLS())}.stream, Log: n.log, Reg: reg})
@@ -146,7 +158,7 @@ func (n *Node) build(ctx context.Context, cfg Config, version string) error {
 	}
 	files := replay.NewFiles(cfg.Replay, recordings{n.library}, downloads{control, n.store}.admit, n.log, reg)
 	server := newHTTPServer(routes{
-		media: viewers, control: control, pages: pages, whip: n.rtc.WHIP(), whep: n.rtc.WHEP(), dash: manifests, images: pictures, files: files, golive: questions,
+		media: viewers, control: control, pages: pages, whip: n.rtc.WHIP(), whep: n.rtc.WHEP(), dash: manifests, images: pictures, files: files, golive: questions, chat: talk,
 		metrics: metricsHandler(reg), health: n.health, ready: n.ready,
 	}, n.log)
 	server.RegisterOnShutdown(control.Drain)

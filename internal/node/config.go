@@ -12,6 +12,7 @@ import (
 
 	"onair/internal/clip"
 	"onair/internal/control/api"
+	"onair/internal/control/chat"
 	"onair/internal/control/doctor"
 	"onair/internal/control/steer"
 	"onair/internal/control/store"
@@ -77,6 +78,7 @@ type Config struct {
 	Spool     spool.Config        `embed:""`
 	Replay    replay.Config       `embed:""`
 	Clip      clip.Config         `embed:""`
+	Chat      chat.Config         `embed:""`
 }
 
 // DefaultConfig returns the defaults of every part.
@@ -110,6 +112,7 @@ func DefaultConfig() Config {
 		Spool:              spool.DefaultConfig(),
 		Replay:             replay.DefaultConfig(),
 		Clip:               clip.DefaultConfig(),
+		Chat:               chat.DefaultConfig(),
 	}
 }
 
@@ -119,7 +122,7 @@ func (c Config) Validate() error {
 		c.Ingest.Validate(), c.Pull.Validate(), c.API.Validate(), c.Doctor.Validate(), c.Hub.Validate(),
 		c.Pack.Validate(), c.HLS.Validate(), c.DASH.Validate(), c.Images.Validate(), c.Play.Validate(), c.Realtime.Validate(), c.Steer.Validate(),
 		c.Transcode.Validate(), c.FFmpeg.Validate(), c.Restream.Validate(), c.Record.Validate(),
-		c.Bucket.Validate(), c.Spool.Validate(), c.Replay.Validate(), c.Clip.Validate())
+		c.Bucket.Validate(), c.Spool.Validate(), c.Replay.Validate(), c.Clip.Validate(), c.Chat.Validate())
 }
 
 func (c Config) validateOwn() error {

@@ -31,7 +31,7 @@ const (
 type routes struct {
 	media, control, pages, metrics http.Handler
 	whip, whep, golive             http.Handler
-	dash, images, files            http.Handler
+	dash, images, files, chat      http.Handler
 	health, ready                  http.HandlerFunc
 }
 
@@ -57,6 +57,9 @@ func (r routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.images.ServeHTTP(w, req)
 	case strings.HasPrefix(path, "/whep/"):
 		r.whep.ServeHTTP(w, req)
+	case strings.HasPrefix(path, "/chat/"):
+		req.SetPathValue("id", strings.TrimPrefix(path, "/chat/"))
+		r.chat.ServeHTTP(w, req)
 	case path == "/golive":
 		r.golive.ServeHTTP(w, req)
 	case path == "/healthz":

@@ -14,6 +14,7 @@ import (
 
 	"onair/internal/clip"
 	"onair/internal/control/auth"
+	"onair/internal/control/chat"
 	"onair/internal/control/doctor"
 	"onair/internal/control/retention"
 	"onair/internal/control/steer"
@@ -57,6 +58,7 @@ type Node struct {
 	library    *record.Library
 	clips      *clip.Maker
 	retention  *retention.Keeper
+	chat       *chat.Server // nil: chat is off
 	broadcasts *broadcasts
 	doctor     *doctor.Doctor
 	rtmp       *rtmp.Server
@@ -137,6 +139,9 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.broadcasts.run(packagers) })
 	g.Go(func() error { return n.clips.Run(publishers) })
 	g.Go(func() error { return n.retention.Run(publishers) })
+	if n.chat != nil {
+		g.Go(func() error { return n.chat.Run(viewers) })
+	}
 	if n.spool != nil {
 		g.Go(func() error { return n.spool.Run(packagers) })
 	}

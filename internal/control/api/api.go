@@ -76,6 +76,8 @@ type Deps struct {
 	// recorded can only be listed. Clips makes clips of them; nil: none are made.
 	Assets Assets
 	Clips  Clips
+	// Chat is the rooms beside live streams; nil: there are none.
+	Chat Chat
 	// Past tells as which asset a live stream is being recorded that viewers can go back in,
 	// and how far: a negative window is the whole broadcast. Nil: they cannot.
 	Past func(streamID string) (assetID string, window time.Duration, ok bool)

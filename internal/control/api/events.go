@@ -70,7 +70,7 @@ func eventTypes() []event.Event {
 		event.StreamConnected{}, event.StreamActive{}, event.StreamStandby{}, event.StreamReconnecting{}, event.StreamIdle{},
 		event.StreamTracksChanged{}, event.StreamHealth{}, event.RenditionChanged{}, event.IngestRefused{},
 		event.AssetCreated{}, event.AssetReady{}, event.AssetErrored{}, event.AssetResumed{}, event.AssetDeleted{},
-		event.StorageAway{}, event.StorageBack{}, event.StreamRecord{Change: "*"},
+		event.StorageAway{}, event.StorageBack{}, event.ChatMessage{}, event.ChatModerated{}, event.StreamRecord{Change: "*"},
 	}
 }
 

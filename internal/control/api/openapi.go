@@ -27,6 +27,7 @@ type spec struct {
 const (
 	tagStreams = "Live streams"
 	tagAssets  = "Assets"
+	tagChat    = "Chat"
 	tagEvents  = "Events"
 	tagPlay    = "Playback"
 	tagServer  = "Server"
@@ -58,6 +59,7 @@ func openAPIConfig(a *API, version string) huma.Config {
 			Tags: []*huma.Tag{
 				{Name: tagStreams, Description: "A live stream is a place to publish to, again and again, under one secret stream key; it is watched under its playback ids."},
 				{Name: tagAssets, Description: "An asset is the recording of one broadcast of a live stream with `record` on. It is watched under playback ids of its own, while it is recorded and after that, and stays when its live stream is deleted."},
+				{Name: tagChat, Description: "Each live stream has a chat. Viewers are in it over a WebSocket that speaks the JSON protocol of Centrifuge, as guests or with a token that your server asked for."},
 				{Name: tagEvents, Description: "What happens, as it happens."},
 				{Name: tagPlay, Description: "What a player asks for; needs no token."},
 				{Name: tagServer, Description: "The server and the session with it."},

@@ -32,6 +32,17 @@ var routeTable = map[string]bool{
 	"GET /v1/live-streams/{id}/health":                           true,
 	"GET /v1/live-streams/{id}/renditions":                       true,
 	"POST /v1/live-streams/{id}/simulcast-targets":               true,
+	"GET /v1/live-streams/{id}/chat":                             true,
+	"PATCH /v1/live-streams/{id}/chat":                           true,
+	"GET /v1/live-streams/{id}/chat/messages":                    true,
+	"POST /v1/live-streams/{id}/chat/messages":                   true,
+	"DELETE /v1/live-streams/{id}/chat/messages/{message_id}":    true,
+	"PUT /v1/live-streams/{id}/chat/pin":                         true,
+	"DELETE /v1/live-streams/{id}/chat/pin":                      true,
+	"GET /v1/live-streams/{id}/chat/bans":                        true,
+	"POST /v1/live-streams/{id}/chat/bans":                       true,
+	"DELETE /v1/live-streams/{id}/chat/bans/{user_id}":           true,
+	"POST /v1/live-streams/{id}/chat/tokens":                     true,
 	"GET /v1/live-streams/{id}/simulcast-targets":                true,
 	"GET /v1/live-streams/{id}/simulcast-targets/{target_id}":    true,
 	"PATCH /v1/live-streams/{id}/simulcast-targets/{target_id}":  true,
@@ -62,7 +73,7 @@ func TestEveryRouteWantsTheToken(t *testing.T) {
 			continue
 		}
 		method, path, _ := strings.Cut(pattern, " ")
-		path = strings.NewReplacer("{id}", str(t, l, "id"), "{playback_id}", pb, "{target_id}", target).Replace(path)
+		path = strings.NewReplacer("{id}", str(t, l, "id"), "{playback_id}", pb, "{target_id}", target, "{message_id}", "msg_x", "{user_id}", "u").Replace(path)
 		body := ""
 		if method == "POST" || method == "PATCH" {
 			body = "{}"

@@ -115,6 +115,7 @@ func (a *API) routes() {
 	a.renditionRoute(op)
 	a.assetRoutes(op)
 	a.clipRoutes(op)
+	a.chatRoutes(op)
 	a.storageRoutes(op)
 	a.otherRoutes(op)
 }
@@ -261,6 +262,9 @@ func (a *API) deleteStream(ctx context.Context, in *streamInput) (*emptyOutput, 
 	a.forget(l)
 	if a.deps.Targets != nil {
 		a.deps.Targets.Changed(l.ID)
+	}
+	if a.deps.Chat != nil {
+		a.deps.Chat.Forget(l.ID)
 	}
 	a.deps.Streams.Kick(l.ID, fault.New(fault.NotFound, "publish to", l.ID, "the live stream was deleted", "Create another one."))
 	a.changed(l.ID, "deleted")

@@ -40,7 +40,7 @@ func TestOpenMakesPrivateFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if s.Kind() != "sqlite" || !strings.Contains(logged.String(), "to=5") {
+	if s.Kind() != "sqlite" || !strings.Contains(logged.String(), "to=6") {
 		t.Errorf("opened %s, logged %q", s.Kind(), &logged)
 	}
 	if _, err := s.CreateLiveStream(t.Context(), store.LiveStream{}, nil); err != nil {
@@ -86,8 +86,8 @@ func TestOpenOlderSchema(t *testing.T) {
 	upgrade(t, "sqlite", filepath.Join(dir, "onair.db"), sqliteConfig(dir))
 }
 
-// upgrade opens a database that was last used before streams had ladders
-// and assets.
+// upgrade opens a database that was last used before streams had ladders,
+// assets and chat.
 func upgrade(t *testing.T, driver, dsn string, cfg store.Config) {
 	t.Helper()
 	s, err := store.Open(t.Context(), cfg, quiet())
@@ -108,7 +108,7 @@ func upgrade(t *testing.T, driver, dsn string, cfg store.Config) {
 		"CREATE TABLE older (id TEXT NOT NULL PRIMARY KEY, live_stream_id TEXT NOT NULL REFERENCES live_streams (id) ON DELETE CASCADE, " +
 			"policy TEXT NOT NULL, created_at BIGINT NOT NULL)",
 		"INSERT INTO older SELECT id, live_stream_id, policy, created_at FROM playback_ids",
-		"DROP TABLE playback_ids", "ALTER TABLE older RENAME TO playback_ids", "DROP TABLE assets",
+		"DROP TABLE chat_events", "DROP TABLE chat_bans", "DROP TABLE chat_rooms", "DROP TABLE playback_ids", "ALTER TABLE older RENAME TO playback_ids", "DROP TABLE assets",
 		"CREATE INDEX playback_ids_of_stream ON playback_ids (live_stream_id, created_at, id)",
 		"DELETE FROM goose_db_version WHERE version_id >= 3",
 	} {

@@ -67,6 +67,8 @@ func Test(t *testing.T, open Opener) {
 		{"usage", usage},
 		{"deleted assets", deletedAssets},
 		{"the last replay", lastReplay},
+		{"chat", chat},
+		{"concurrent chat", concurrentChat},
 		{"hostile ids", hostileIDs},
 		{"settings", settings},
 		{"idempotency", idempotency},
