@@ -188,7 +188,9 @@ func TestPowerCutWhileABroadcastBegins(t *testing.T) {
 			done, kill, s := r.early(d)
 			r.write(5 * time.Second)
 			kill()
-			<-done
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("ended with %v", err)
+			}
 			r.end()
 			if at < 0 {
 				return // it was never cut
@@ -303,7 +305,9 @@ func TestTheEarlyJournalOutlivesTrouble(t *testing.T) {
 		r.write(600 * time.Millisecond)
 		d.cutPower()
 		kill()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
 		r.end()
 		d = d.reboot(rand.New(rand.NewPCG(1, 1)))
 		l, err := settled(t, d, r.packer)
@@ -323,7 +327,9 @@ func TestEarlyOfABroadcastThatGoesOn(t *testing.T) {
 		done, kill, s := r.early(d)
 		r.write(1500 * time.Millisecond)
 		kill()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
 		l, _ := library(t, d)
 		if err := l.Load(t.Context()); err != nil {
 			t.Fatal(err)

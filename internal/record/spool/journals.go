@@ -197,9 +197,9 @@ func (s *Spool) Names() ([]string, error) {
 		here[name] = true
 		return name == sentName(assetOf(name))
 	})
-	list, err := s.listIndexes()
-	if err != nil {
-		s.log.Warn("the bucket cannot be asked for recordings that are not in the data folder", "error", err)
+	list, away := s.listIndexes()
+	if away != nil {
+		s.log.Warn("the bucket cannot be asked for recordings that are not in the data folder", "error", away)
 	}
 	list = slices.DeleteFunc(list, func(o record.Object) bool {
 		asset := assetOfIndex(o.Name)
@@ -213,11 +213,11 @@ func (s *Spool) Names() ([]string, error) {
 		s.log.Warn("the bucket has recordings that another server did not end; if it is gone for good, take them over with record-s3-adopt", "recordings", f.open)
 	}
 	s.mu.Lock()
-	s.partial = err != nil || f.unread > 0
+	s.partial = away != nil || f.unread > 0
 	s.mu.Unlock()
 	all = append(all, f.names...)
 	slices.Sort(all)
-	return all, nil
+	return all, nil //nolint:nilerr // a bucket that is away keeps nothing from being started
 }
 
 // Remove takes a journal away, an index from the bucket too; see record.Journals.
