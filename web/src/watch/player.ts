@@ -10,6 +10,7 @@ import { ServerClock } from '../lib/clock';
 import { el, icon } from './dom';
 import { EdgeKeeper } from './edge';
 import type { Engine } from './engine';
+import { Finish } from './finish';
 import { after, type Facts, type Happening, START, type State, stateOf, wantsEngine } from './machine';
 import { type AnyVideo, type Places, Playback } from './playback';
 import type { Timeline } from './scrub';
@@ -57,6 +58,7 @@ export class OnairPlayer extends HTMLElement {
   private readonly poster = el('img', { slot: 'poster', class: 'poster', alt: '', hidden: '' });
   private watchdog: Watchdog;
   private edge = new EdgeKeeper();
+  private readonly finish = new Finish();
   private timer: ReturnType<typeof setInterval> | undefined;
   private faultTimer: ReturnType<typeof setTimeout> | undefined;
   private userPaused = false;
@@ -418,6 +420,11 @@ export class OnairPlayer extends HTMLElement {
     this.watchdog.rest(Date.now());
   }
 
+  /** Where what plays ends, in seconds of the <video>; null while more may come. */
+  private lastMoment(): number | null {
+    return this.engine?.over() && this.facts.played ? (this.engine.range()?.end ?? null) : null;
+  }
+
   private tick(): void {
     const now = Date.now();
     const v = this.video;
@@ -432,9 +439,15 @@ export class OnairPlayer extends HTMLElement {
       if (v.paused && (this.userPaused || this.blocked)) {
         this.tell({ type: 'picture', picture: 'paused' });
         this.watchdog.rest(now);
+        this.finish.rest();
       } else if (document.hidden) {
         this.watchdog.rest(now);
+        this.finish.rest();
         if (moved) this.tell({ type: 'picture', picture: 'moving' });
+      } else if (this.finish.tick(now, position, this.lastMoment())) {
+        // As it would be if the browser said so itself.
+        v.pause();
+        this.tell({ type: 'picture', picture: 'finished' });
       } else {
         const still = this.watchdog.tick(now, position);
         // A pause nobody asked for: the browser's, or a new source. Try to go on.
