@@ -7,6 +7,10 @@ describe('Finish', () => {
     expect(f.tick(0, 61.8, 62)).toBe(false);
     expect(f.tick(STANDS - 250, 61.8, 62)).toBe(false);
     expect(f.tick(STANDS, 61.8, 62)).toBe(true);
+    // The last part, of half a second, was left out, and so was the frame before it.
+    const part = new Finish();
+    expect(part.tick(0, 61.46, 62)).toBe(false);
+    expect(part.tick(STANDS, 61.46, 62)).toBe(true);
     // The media may be a little longer than its playlist says.
     expect(f.tick(STANDS + 250, 62.1, 62)).toBe(false);
     expect(f.tick(2 * STANDS + 250, 62.1, 62)).toBe(true);

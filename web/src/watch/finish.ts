@@ -1,11 +1,14 @@
-/** How near (s) to its end what stands still has been played to it. */
-export const NEAR_END = 0.5;
+/**
+ * How near (s) to its end what stands still has been played to it. More than a part of half a
+ * second, as hls.js may leave the last one out.
+ */
+export const NEAR_END = 1;
 /** How long (ms) it has to stand there. */
 export const STANDS = 2000;
 
 /**
  * Says that all of what is over was played when the browser does not: `ended` may stay out
- * where sound and picture, or the media and its playlist, end at slightly different times.
+ * where the last part was not loaded, or sound and picture end at slightly different times.
  */
 export class Finish {
   private position = -1;
