@@ -84,19 +84,20 @@ func (s *server) boardShows(t *testing.T, base string, duration float64, grows b
 }
 
 // TestWatchRecording opens the watch page of a recording in Chromium: it plays, shows a small
-// picture where the pointer is, and goes there; and so does a part of it.
+// picture where the pointer is, and goes there; a live stream with a past is gone back in, from
+// real time too, and is watched on when it is over.
 func TestWatchRecording(t *testing.T) {
 	s := start(t, "--transcode", "just-in-time")
 	st := s.createWith(map[string]any{"latency_mode": "low", "record": true, "dvr": "whole", "reconnect_window": 1})
-	begun := time.Now()
 	p := s.testcard(st, "--size", "640x360", "--bitrate", "800")
 	s.waitPlayable(st, 15*time.Second)
 	a := s.assetOf(st, 60*time.Second, func(a asset) bool { return a.Status == "recording" && a.Duration >= 40 })
+	// The script says when it has gone back, so that the broadcast can end.
+	browser := encode(t, "node", "browser/recording.mjs", "--live", s.http+"/watch/"+st.playbackID(), "--recording", s.http+"/watch/"+a.PlaybackIDs[0].ID)
+	browser.out.wait(t, "went back", 120*time.Second)
 	p.stop()
 	s.call(http.MethodPost, "/v1/live-streams/"+st.ID+"/complete", nil, nil)
-	a = s.assetOf(st, 10*time.Second, recorded)
-	browser := encode(t, "node", "browser/recording.mjs", "--recording", s.http+"/watch/"+a.PlaybackIDs[0].ID, "--first", fmt.Sprint(begun.UnixMilli()))
-	line := browser.out.wait(t, `"failures"`, 120*time.Second)
+	line := browser.out.wait(t, `"failures"`, 240*time.Second)
 	var got struct{ Failures []string }
 	if err := json.Unmarshal([]byte(line), &got); err != nil {
 		t.Fatalf("%v in %s", err, line)
