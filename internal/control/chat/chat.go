@@ -114,6 +114,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		ReadBufferSize:     1 << 10,
 		UseWriteBufferPool: true,
 		MessageSizeLimit:   maxFrame,
+		WriteTimeout:       writeTime,
 	})
 	return s, nil
 }
@@ -220,8 +221,11 @@ func (s *Server) tell() {
 	s.mu.Unlock()
 	for _, r := range list {
 		r.mu.Lock()
-		reactions, here, other := r.reactions, r.here, r.here != r.told
-		r.reactions, r.told = nil, here
+		reactions, here := r.reactions, r.here
+		other := here != r.told && s.now().Sub(r.toldAt) >= countEvery
+		if r.reactions = nil; other {
+			r.told, r.toldAt = here, s.now()
+		}
 		r.mu.Unlock()
 		if len(reactions) > 0 {
 			s.fleeting(r.id, &fleeting{Kind: reaction, Reactions: reactions})

@@ -90,6 +90,33 @@ func TestNothingIsMissedOverARestart(t *testing.T) {
 	}
 }
 
+// Whoever comes back gets all that is in memory at once, however large the messages are.
+func TestMuchIsMissed(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.MaxQueue = minQueue
+	r := newRig(t, t.TempDir(), cfg, nil)
+	a := r.enter(t, "", hello{}, nil)
+	sub := a.hello.Connect.Subs[r.stream]
+	_ = a.ws.CloseNow()
+	long := strings.Repeat("\U0001f439", maxText)
+	const messages = ringBytes / (4 * maxText) * 4 / 5
+	for range messages {
+		if _, err := r.Post(t.Context(), r.stream, Author{"h", "Host", Host}, long, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a = r.enter(t, "", hello{}, map[string]any{
+		"subs": map[string]any{r.stream: map[string]any{"recover": true, "epoch": sub.Epoch, "offset": sub.Offset}},
+	})
+	if a.hello.Connect == nil {
+		t.Fatalf("not let in: %+v", a.hello)
+	}
+	if got := a.hello.Connect.Subs[r.stream]; !got.Recovered || len(got.Publications) != messages || got.Publications[0].Data.Text != long {
+		t.Errorf("recovered: %v, %d messages", got.Recovered, len(got.Publications))
+	}
+	a.send("back")
+}
+
 func TestModeration(t *testing.T) {
 	ck := &clock{t: time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)}
 	r := newRig(t, t.TempDir(), DefaultConfig(), ck.now)
@@ -240,7 +267,8 @@ func TestLimits(t *testing.T) {
 }
 
 func TestReactionsAndCountsAreTold(t *testing.T) {
-	r := newRig(t, t.TempDir(), DefaultConfig(), nil)
+	ck := &clock{t: time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)}
+	r := newRig(t, t.TempDir(), DefaultConfig(), ck.now)
 	a := r.enter(t, "", hello{}, nil)
 	for range 3 {
 		if got := a.call("react", request{Emoji: "🔥"}); got.Error != nil {
@@ -251,11 +279,18 @@ func TestReactionsAndCountsAreTold(t *testing.T) {
 	for n < 3 {
 		n += a.next(reaction).Event.Reactions["🔥"]
 	}
+	if n := a.next(counted).Event.Connected; n != 1 {
+		t.Errorf("%d are there", n)
+	}
 	b := r.enter(t, "", hello{}, nil)
-	for a.next(counted).Event.Connected != 2 {
+	ck.add(countEvery)
+	if n := a.next(counted).Event.Connected; n != 2 {
+		t.Errorf("%d are there", n)
 	}
 	_ = b.ws.CloseNow()
-	for a.next(counted).Event.Connected != 1 {
+	ck.add(countEvery)
+	if n := a.next(counted).Event.Connected; n != 1 {
+		t.Errorf("%d are there", n)
 	}
 	if got := r.Connected(r.stream); got != 1 {
 		t.Errorf("%d are there", got)

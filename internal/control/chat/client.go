@@ -199,7 +199,7 @@ func (s *Server) connecting(ctx context.Context, e centrifuge.ConnectEvent) (cen
 	}, nil
 }
 
-// identify returns who somebody is. A guest whose token has expired is a new one.
+// identify returns who somebody is.
 func (s *Server) identify(streamID string, h hello) (Identity, error) {
 	name, err := checkName(h.Name)
 	if err != nil {

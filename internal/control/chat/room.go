@@ -34,8 +34,9 @@ type room struct {
 	bans      map[string]time.Time // until when; zero: for good
 	talkers   map[string]*talker
 	reactions map[string]int // since the last tick
-	told      int            // the count that was told last
-	here      int            // connections
+	told      int            // the count that was told last, and when
+	toldAt    time.Time
+	here      int // connections
 	used      time.Time
 }
 
