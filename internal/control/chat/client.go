@@ -43,7 +43,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		s.m.rejected.WithLabelValues("playback_id").Inc()
-		http.Error(w, err.Error(), int(codeOf(err)))
+		http.Error(w, err.Error(), fault.HTTPStatus(fault.KindOf(err)))
 		return
 	}
 	v := &visit{room: in, address: s.client(r)}
@@ -375,37 +375,9 @@ func (s *Server) react(v *visit, who Author, q request) (any, error) {
 	return struct{}{}, nil
 }
 
-// codeOf is a fault as an HTTP status, which are the codes of errors in the protocol, too.
-func codeOf(err error) uint32 {
-	switch fault.KindOf(err) {
-	case fault.Invalid:
-		return http.StatusBadRequest
-	case fault.Unauthorized:
-		return http.StatusUnauthorized
-	case fault.Forbidden, fault.Disabled:
-		return http.StatusForbidden
-	case fault.NotFound:
-		return http.StatusNotFound
-	case fault.Conflict:
-		return http.StatusConflict
-	case fault.Unsupported:
-		return http.StatusNotImplemented
-	case fault.TooLarge:
-		return http.StatusRequestEntityTooLarge
-	case fault.TooMany:
-		return http.StatusTooManyRequests
-	case fault.Timeout:
-		return http.StatusGatewayTimeout
-	case fault.Unavailable:
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
-	}
-}
-
-// toClient is an error as clients see it: why, and what to do.
+// toClient is an error as clients see it: why, and what to do. Its code is the HTTP status.
 func toClient(err error) error {
-	code := codeOf(err)
+	code := fault.HTTPStatus(fault.KindOf(err))
 	text := "the server could not do that now"
 	var f *fault.Error
 	if errors.As(err, &f) && code < http.StatusInternalServerError && f.Cause != nil {
@@ -414,5 +386,5 @@ func toClient(err error) error {
 			text += ". " + f.Hint
 		}
 	}
-	return &centrifuge.Error{Code: code, Message: text, Temporary: code >= http.StatusInternalServerError}
+	return &centrifuge.Error{Code: uint32(code), Message: text, Temporary: code >= http.StatusInternalServerError}
 }

@@ -74,35 +74,8 @@ func Problem(status int, code fault.Kind, detail string) []byte {
 // Of tells what Problem is to say of an error. What is not a fault is not told.
 func Of(err error) (status int, code fault.Kind, detail string) {
 	code = fault.KindOf(err)
-	if status = statusOf(code); status == http.StatusInternalServerError {
+	if status = fault.HTTPStatus(code); status == http.StatusInternalServerError {
 		return status, fault.Internal, "Something went wrong in the server; its log tells more."
 	}
 	return status, code, err.Error()
-}
-
-func statusOf(code fault.Kind) int {
-	switch code {
-	case fault.Invalid:
-		return http.StatusBadRequest
-	case fault.Unauthorized:
-		return http.StatusUnauthorized
-	case fault.Forbidden, fault.Disabled:
-		return http.StatusForbidden
-	case fault.NotFound:
-		return http.StatusNotFound
-	case fault.Conflict:
-		return http.StatusConflict
-	case fault.Unsupported:
-		return http.StatusNotImplemented
-	case fault.TooLarge:
-		return http.StatusRequestEntityTooLarge
-	case fault.TooMany:
-		return http.StatusTooManyRequests
-	case fault.Timeout:
-		return http.StatusGatewayTimeout
-	case fault.Unavailable:
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
-	}
 }
